@@ -1,0 +1,79 @@
+# The front door. One environment, .venv, made on first use: `demo` needs only the runtime dependencies, the rest adds the tools.
+# .venv-sa20 holds SQLAlchemy 2.0, the oldest that is supported.
+
+JOBS ?= 2
+BIN := .venv/bin
+STEP := $(BIN)/python scripts/step.py
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+SA20_TESTS := $(wildcard tests/unit tests/integration tests/properties)
+
+export PYTHONUNBUFFERED := 1
+# Pyright's node comes with its wheel: one that happens to be installed may be too old.
+export PYRIGHT_PYTHON_GLOBAL_NODE := 0
+export NO_MKDOCS_2_WARNING := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-latest test-sa20 check format lint types layers docs bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+demo: .venv/.runtime ## run the orders example on a new SQLite file
+	@$(STEP) "demo: orders on SQLite" $(BIN)/python -m examples.orders.demo
+
+test: test-latest test-sa20 ## run every test, on SQLite and PostgreSQL, with coverage; then on SQLAlchemy 2.0
+
+test-latest: .venv/.dev
+	@$(BIN)/coverage erase
+	@$(STEP) "tests" $(BIN)/coverage run -m pytest -n $(JOBS)
+	@$(BIN)/coverage combine --quiet
+	@$(STEP) "coverage" $(BIN)/coverage report
+
+test-sa20: .venv-sa20/.test
+	@$(STEP) "tests on SQLAlchemy 2.0" .venv-sa20/bin/python -m pytest -n $(JOBS) $(SA20_TESTS)
+
+# The quick ones first. Generated files that must not be stale are compared here too, as a target of their own after `layers`.
+check: format lint types layers docs test demo ## everything that must be green before a merge
+
+format: .venv/.dev
+	@$(STEP) "format" $(BIN)/ruff format --check
+
+lint: .venv/.dev
+	@$(STEP) "lint" $(BIN)/ruff check
+
+types: .venv/.dev
+	@$(STEP) "mypy" $(BIN)/mypy
+	@$(STEP) "pyright" $(BIN)/pyright
+
+layers: .venv/.dev
+	@$(STEP) "layers" $(BIN)/lint-imports --no-logo
+
+# Not --quiet: it silences the warnings before --strict can count them.
+docs: .venv/.dev ## build the site into site/, links checked
+	@$(STEP) "docs" $(BIN)/mkdocs build --strict
+
+bench: .venv/.dev ## run the benchmarks
+	@$(STEP) "benchmarks" $(BIN)/python -m benchmarks
+
+clean: ## remove the environments and everything that is built
+	rm -rf .venv .venv-sa20 site dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/bin/python .venv-sa20/bin/python:
+	@python=$$(scripts/find-python) && \
+	  $$python scripts/step.py "create $(@:/bin/python=)" $$python -m venv $(@:/bin/python=)
+
+# Stamps, so that a second call installs nothing and a changed pyproject.toml installs again.
+.venv/.runtime: pyproject.toml | .venv/bin/python
+	@$(STEP) "install usecasecore" $(BIN)/python $(PIP_INSTALL) --editable .
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/bin/python
+	@$(STEP) "upgrade pip" $(BIN)/python $(PIP_INSTALL) --upgrade "pip>=25.1"
+	@$(STEP) "install usecasecore and the tools" $(BIN)/python $(PIP_INSTALL) --editable . --group dev
+	@touch $@ .venv/.runtime
+
+.venv-sa20/.test: pyproject.toml | .venv-sa20/bin/python .venv/bin/python
+	@$(STEP) "upgrade pip (SQLAlchemy 2.0)" .venv-sa20/bin/python $(PIP_INSTALL) --upgrade "pip>=25.1"
+	@$(STEP) "install usecasecore on SQLAlchemy 2.0" \
+	  .venv-sa20/bin/python $(PIP_INSTALL) --editable . --group test "sqlalchemy>=2.0.40,<2.1"
+	@touch $@
