@@ -1,0 +1,162 @@
+"""Who asks, what they get back, and what a use case has at hand while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from usecasecore.messages import DomainEvent, Job, Result
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+__all__ = ["ANONYMOUS", "Actor", "Clock", "ExecutionContext", "FiredTransition", "Outcome"]
+
+A = TypeVar("A")
+R_co = TypeVar("R_co", bound=Result, covariant=True)
+
+
+class Clock(Protocol):
+    """Tells the time that audit entries, events and results are written with."""
+
+    def __call__(self) -> datetime:
+        """Return the current instant, aware."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks. Comes from the caller's authenticated context, never from a command's fields.
+
+    Attributes:
+        type: What kind of actor: `user`, `service`, `system`.
+        id: Its id, unique for the type.
+        tenant: The tenant it acts in; None where there are no tenants.
+        roles: What a policy may look at.
+        on_behalf_of: The actor for whom it acts, as `type:id`; None where it acts for itself.
+    """
+
+    type: str
+    id: str
+    tenant: str | None = None
+    roles: frozenset[str] = frozenset()
+    on_behalf_of: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.id}"
+
+
+ANONYMOUS = Actor("anonymous", "anonymous")
+"""Who asks where nobody was named. A policy that lets it do anything says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[R_co]):
+    """What became of an accepted command.
+
+    Attributes:
+        result: What `apply` returned; on a replay what it returned then.
+        key: The idempotency key, the caller's or the one that the runtime made.
+        replayed: True where the result is that of an earlier run under the same key, and nothing was done now.
+        version: The version of the aggregate after the command; None where there is no single one.
+        command_id: The id under which the ledger knows the execution.
+    """
+
+    result: R_co
+    key: str
+    replayed: bool
+    version: int | None
+    command_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class FiredTransition:
+    """The transition that the command fired.
+
+    Attributes:
+        lifecycle: Name of the lifecycle.
+        trigger: Name of the trigger.
+        source: Name of the state before.
+        dest: Name of the state after; the same as `source` for an internal transition.
+    """
+
+    lifecycle: str
+    trigger: str
+    source: str
+    dest: str
+
+
+@dataclass(slots=True, kw_only=True)
+class ExecutionContext:
+    """What a use case has at hand while it runs. Valid until `apply` returns.
+
+    Attributes:
+        actor: Who asks.
+        use_case: Name of the use case.
+        command_id: Id of this execution; events and jobs carry it as their causation.
+        key: The idempotency key.
+        now: The runtime's clock at the start, aware; the same for the whole command.
+        session: The session of the runtime's transaction. Query and change through it; commit and rollback are the runtime's.
+        reason: Why, in the caller's words; may be None.
+        request_id: Id of the request that brought the command; may be None.
+        correlation_id: Id of the conversation; the command's own id where the caller gave none.
+        causation_id: Id of the message that caused the command; may be None.
+        transition: What was fired; None where the use case has no trigger, or while it isn't fired yet.
+    """
+
+    actor: Actor
+    use_case: str
+    command_id: UUID
+    key: str
+    now: datetime
+    session: Session
+    reason: str | None = None
+    request_id: str | None = None
+    correlation_id: str
+    causation_id: str | None = None
+    transition: FiredTransition | None = None
+    _create: Callable[[Any], None] = field(repr=False)
+    _emit: Callable[[DomainEvent, object | None], None] = field(repr=False)
+    _enqueue: Callable[[Job, datetime | None], None] = field(repr=False)
+
+    @property
+    def tenant(self) -> str | None:
+        """The actor's tenant."""
+        return self.actor.tenant
+
+    def create(self, aggregate: A) -> A:
+        """Add a new aggregate: in its initial state, at version 1, with its key set; return it.
+
+        Raises:
+            Undeclared: If the use case's `creates` doesn't name its class.
+            WrongResult: If it was built in a state other than the initial one.
+        """
+        self._create(aggregate)
+        return aggregate
+
+    def emit(self, event: DomainEvent, *, about: object | None = None) -> None:
+        """Write an event to the outbox, with the commit.
+
+        Args:
+            event: One of the types in the use case's `emits`.
+            about: The aggregate it belongs to, whose version orders it; by default the one loaded, else the first created.
+
+        Raises:
+            Undeclared: If `emits` doesn't name its type, or `about` is not an aggregate of this command.
+        """
+        self._emit(event, about)
+
+    def enqueue(self, job: Job, *, run_at: datetime | None = None) -> None:
+        """Write a job to the outbox, with the commit.
+
+        Args:
+            job: One of the types in the use case's `enqueues`.
+            run_at: The first instant at which it may run, aware; by default at once.
+
+        Raises:
+            Undeclared: If `enqueues` doesn't name its type.
+        """
+        self._enqueue(job, run_at)

@@ -1,0 +1,105 @@
+"""What one accepted command leaves in the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+__all__ = ["Attempt", "AuditEntry", "Entries", "IdempotencyKey", "OutboxMessage", "StoredResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """The scope of an idempotency key: two actors with the same key never meet."""
+
+    tenant: str
+    actor: str
+    use_case: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """What is stored under an idempotency key.
+
+    Attributes:
+        fingerprint: 32 bytes: SHA-256 of the fields that the caller set.
+        command_id: Id of the execution.
+        version: The aggregate's version after it; None where there is no single one.
+        result_type: Name of the result's type.
+        result: The result as JSON text, byte for byte what is replayed.
+    """
+
+    fingerprint: bytes
+    command_id: UUID
+    version: int | None
+    result_type: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One aggregate's part in a command; without an aggregate where the command has none. JSON columns hold JSON text."""
+
+    id: UUID
+    aggregate: str | None = None
+    aggregate_id: str | None = None
+    version: int | None = None
+    lifecycle: str | None = None
+    trigger: str | None = None
+    from_state: str | None = None
+    to_state: str | None = None
+    changes: str = "{}"
+    detail: str = "{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxMessage:
+    """An event or a job. `payload` is JSON text."""
+
+    id: UUID
+    kind: str
+    type: str
+    type_version: int
+    aggregate: str | None
+    aggregate_id: str | None
+    version: int | None
+    ordinal: int
+    payload: str
+    available_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """Everything that one accepted command writes beside its aggregates.
+
+    Attributes:
+        common: Columns that all of its audit entries share (who, why, when, the command as JSON text).
+        headers: The outbox headers, as JSON text.
+    """
+
+    key: IdempotencyKey
+    stored: StoredResult
+    created_at: datetime
+    expires_at: datetime
+    common: dict[str, Any]
+    headers: str
+    audit: tuple[AuditEntry, ...]
+    outbox: tuple[OutboxMessage, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A command that was refused (`refused`) or went wrong (`failed`)."""
+
+    id: UUID
+    common: dict[str, Any]
+    key: str
+    aggregate: str | None
+    aggregate_id: str | None
+    version: int | None
+    outcome: str
+    code: str
+    message: str

@@ -1,0 +1,88 @@
+"""JSON as the ledger stores it: one text for one value, and nothing that a database would refuse or change."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+__all__ = ["NotStorable", "canonical", "jsonable"]
+
+_INT64 = 2**63
+
+
+class NotStorable(ValueError):
+    """A value that JSON text in a database can't hold.
+
+    Attributes:
+        path: Where it is: field names and indexes.
+    """
+
+    def __init__(self, path: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.message = message
+
+
+def canonical(value: Any, *, depth: int = 32, items: int = 10_000) -> str:
+    """Return JSON values as text: keys sorted, no spaces, no escapes that aren't needed.
+
+    Args:
+        value: JSON-compatible values (dicts with str keys, lists, str, int, float, bool, None).
+        depth: How deep lists and objects may nest.
+        items: How many members one list or object may have.
+
+    Raises:
+        NotStorable: For NUL characters, lone surrogates, numbers that aren't finite, integers beyond 64 bits, and what
+            exceeds the limits; with the path of the first one found.
+    """
+    _check(value, (), depth, items)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def jsonable(value: Any) -> Any:
+    """Return any value as JSON values, losing nothing silently: what has no JSON form becomes its text."""
+    return to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=str)
+
+
+def check_text(value: str) -> str | None:
+    """Return what is wrong with a text, or None."""
+    if "\x00" in value:
+        return "has a NUL character, which the database can't store"
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "has a lone surrogate, which is no character"
+    return None
+
+
+def _check(value: Any, path: tuple[str | int, ...], depth: int, items: int) -> None:
+    kind = type(value)
+    if kind is str:
+        if wrong := check_text(value):
+            raise NotStorable(path, f"the text {wrong}")
+    elif kind is int:
+        if not -_INT64 <= value < _INT64:
+            raise NotStorable(path, "the integer does not fit into 64 bits")
+    elif kind is float:
+        if not math.isfinite(value):
+            raise NotStorable(path, "the number is not finite")
+    elif kind is dict or kind is list:
+        _check_members(value, path, depth, items)
+
+
+def _check_members(value: dict[str, Any] | list[Any], path: tuple[str | int, ...], depth: int, items: int) -> None:
+    if depth == 0:
+        raise NotStorable(path, "the value is nested too deeply")
+    if len(value) > items:
+        raise NotStorable(path, f"there are {len(value)} items; {items} are accepted")
+    if isinstance(value, dict):
+        for name, member in value.items():
+            _check(name, path, 0, 0)
+            _check(member, (*path, name), depth - 1, items)
+    else:
+        for index, member in enumerate(value):
+            _check(member, (*path, index), depth - 1, items)

@@ -1,0 +1,108 @@
+"""Reading the audit entries back: for people who look, not for commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Select, func, select
+
+from usecasecore.ledger.tables import ledger_tables
+
+__all__ = ["RecordedEntry", "audited_aggregates", "command_entries", "latest_entries", "trail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedEntry:
+    """An audit entry as it was written; see `entries.AuditEntry`.
+
+    Attributes:
+        command: The command's fields, redacted.
+        changes: Attribute -> [before, after].
+        detail: What the use case's `audit` added.
+        occurred_at: The runtime's clock when the command came, aware, UTC.
+        recorded_at: The database's clock when the entry was written, aware, UTC.
+    """
+
+    id: UUID
+    command_id: UUID
+    use_case: str
+    tenant: str | None
+    actor: str
+    on_behalf_of: str | None
+    reason: str | None
+    aggregate: str | None
+    aggregate_id: str | None
+    version: int | None
+    lifecycle: str | None
+    trigger: str | None
+    from_state: str | None
+    to_state: str | None
+    command: Any
+    changes: dict[str, Any]
+    detail: dict[str, Any]
+    request_id: str | None
+    correlation_id: str
+    causation_id: str | None
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+def latest_entries(
+    connection: Connection,
+    schema: str | None = None,
+    *,
+    limit: int,
+    use_case: str | None = None,
+    actor: str | None = None,
+    aggregate: str | None = None,
+) -> list[RecordedEntry]:
+    """Return the newest entries, the newest last.
+
+    Which ones are the newest is taken from their ids, as these have an index: entries that were written within one
+    millisecond, or by machines whose clocks differ, may be left out in each other's place at the limit.
+
+    Args:
+        connection: To read on.
+        schema: Where the ledger lives.
+        limit: How many at most.
+        use_case: Only those of this use case.
+        actor: Only those of this actor, as `type:id`.
+        aggregate: Only those of aggregates of this name.
+    """
+    table = ledger_tables(schema).audit
+    wanted = {"use_case": use_case, "actor": actor, "aggregate": aggregate}
+    conditions = [table.c[name] == value for name, value in wanted.items() if value is not None]
+    found = _entries(connection, select(table).where(*conditions).order_by(table.c.id.desc()).limit(limit))
+    return sorted(found, key=lambda entry: (entry.recorded_at, entry.aggregate or "", entry.version or 0))
+
+
+def trail(connection: Connection, schema: str | None, aggregate: str, aggregate_id: str) -> list[RecordedEntry]:
+    """Return all entries of one aggregate, in the order of its versions."""
+    table = ledger_tables(schema).audit
+    one = (table.c.aggregate == aggregate, table.c.aggregate_id == aggregate_id)
+    return _entries(connection, select(table).where(*one).order_by(table.c.version))
+
+
+def command_entries(connection: Connection, schema: str | None, command_id: UUID) -> list[RecordedEntry]:
+    """Return the entries of one command, one for each aggregate that it touched."""
+    table = ledger_tables(schema).audit
+    statement = select(table).where(table.c.command_id == command_id)
+    return _entries(connection, statement.order_by(table.c.aggregate, table.c.aggregate_id))
+
+
+def audited_aggregates(connection: Connection, schema: str | None = None) -> Iterator[str]:
+    """Yield the name of every aggregate that has entries, sorted."""
+    # From one name to the next by the index: `distinct` would read every entry.
+    column = ledger_tables(schema).audit.c.aggregate
+    name = connection.execute(select(func.min(column))).scalar()
+    while name is not None:
+        yield name
+        name = connection.execute(select(func.min(column)).where(column > name)).scalar()
+
+
+def _entries(connection: Connection, statement: Select[Any]) -> list[RecordedEntry]:
+    return [RecordedEntry(**row) for row in connection.execute(statement).mappings()]

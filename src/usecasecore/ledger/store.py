@@ -1,0 +1,297 @@
+"""Reading and writing the ledger on an open transaction: the port of the runtime to the bookkeeping tables.
+
+How it works. `Store` is the portable form: plain Core statements, one for each table. `PostgresStore` writes everything in
+one statement, because there each statement is a round trip: the rows travel as one JSON array for each table, so that the
+text of the statement is the same for any number of events, and its plan is prepared once. That statement also says whether
+it ran in the transaction that the runtime began (user code may have ended it with SQL that nobody sees) and whether the
+key was still free. JSON payloads are passed as text and stay the text that was fingerprinted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Insert,
+    Table,
+    Text,
+    TextClause,
+    and_,
+    bindparam,
+    cast,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+
+from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
+from usecasecore.ledger.tables import LedgerTables
+
+__all__ = ["KeyTaken", "PostgresStore", "Store", "TransactionGone", "store_for"]
+
+
+class KeyTaken(Exception):
+    """Another transaction committed the key first. Roll back and run again: the look-up then finds its result."""
+
+
+class TransactionGone(Exception):
+    """The transaction that the runtime began is no longer the one that is open."""
+
+
+def store_for(dialect: Dialect, tables: LedgerTables) -> Store:
+    """Return the store that suits the dialect."""
+    return PostgresStore(tables) if dialect.name == "postgresql" else Store(tables)
+
+
+class Store:
+    """The ledger on any database."""
+
+    json_is_a_type = False
+    """Whether text must be cast before it goes into a JSON column."""
+
+    def __init__(self, tables: LedgerTables) -> None:
+        self.tables = tables
+
+    def look_up(self, connection: Connection, key: IdempotencyKey) -> StoredResult | None:
+        """Return what is stored under the key, as of now; None where there is nothing."""
+        row = connection.execute(_look_up(self.tables), _key_parameters(key)).one_or_none()
+        return None if row is None else stored_result(row)
+
+    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool) -> None:
+        """Write everything that the command leaves.
+
+        Args:
+            connection: In the transaction that changed the aggregates.
+            entries: What to write.
+            began: What the database said was the start of the transaction, to tell whether it is still the same.
+            claimed: Whether the key's row is there already, from `claim`.
+
+        Raises:
+            KeyTaken: If another transaction committed the key meanwhile.
+            TransactionGone: If the transaction isn't the one that the runtime began.
+        """
+        connection.execute(_insert(self.tables.idempotency), _idempotency_row(entries))
+        connection.execute(_insert(self.tables.audit), _audit_rows(entries))
+        if entries.outbox:
+            connection.execute(_insert(self.tables.outbox), _outbox_rows(entries))
+
+    def write_attempt(self, connection: Connection, attempt: Attempt) -> None:
+        """Write down a command that was refused or failed."""
+        row = {**attempt.common, **{name: getattr(attempt, name) for name in _ATTEMPT_FIELDS}}
+        connection.execute(_insert(self.tables.attempt, self.json_is_a_type), row)
+
+
+class PostgresStore(Store):
+    """The ledger on PostgreSQL, in one round trip."""
+
+    json_is_a_type = True
+
+    def claim(
+        self,
+        connection: Connection,
+        entries: IdempotencyKey,
+        fingerprint: bytes,
+        command_id: UUID,
+        now: datetime,
+        *,
+        lock_timeout: str,
+    ) -> datetime | None:
+        """Insert the key before the work; wait while another transaction has it.
+
+        Returns:
+            The start of the transaction; None where the key is taken by a committed command.
+        """
+        parameters = {
+            **_key_parameters(entries),
+            "fingerprint": fingerprint,
+            "command_id": command_id,
+            "created_at": now,
+            "expires_at": now,
+            "lock_timeout": lock_timeout,
+        }
+        row = connection.execute(_claim(self.tables), parameters).one_or_none()
+        if row is None:
+            return None
+        began: datetime = row[0]
+        return began
+
+    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool) -> None:
+        """Write everything in one statement; see `Store.write`."""
+        parameters = _json_parameters(_idempotency_row(entries))
+        parameters["audit"] = _rows_as_json(_audit_rows(entries))
+        parameters["outbox"] = _rows_as_json(_outbox_rows(entries))
+        parameters["began"] = began
+        kept, same = connection.execute(_write_all(self.tables, claimed), parameters).one()
+        if not same:
+            raise TransactionGone
+        if not kept:
+            raise KeyTaken
+
+
+def stored_result(row: Any) -> StoredResult:
+    """Return the stored result from a row that has its columns as attributes."""
+    return StoredResult(row.fingerprint, row.command_id, row.version, row.result_type, row.result)
+
+
+def key_is(tables: LedgerTables) -> ColumnElement[bool]:
+    """Return the condition that a row of the idempotency table is that of the parameters `uc_tenant`, `uc_actor`, ..."""
+    columns = tables.idempotency.c
+    return and_(*(columns[name] == bindparam(f"uc_{name}") for name in ("tenant", "actor", "use_case", "key")))
+
+
+def _key_parameters(key: IdempotencyKey) -> dict[str, Any]:
+    return {"uc_tenant": key.tenant, "uc_actor": key.actor, "uc_use_case": key.use_case, "uc_key": key.key}
+
+
+key_parameters = _key_parameters
+
+_ATTEMPT_FIELDS = ("id", "key", "aggregate", "aggregate_id", "version", "outcome", "code", "message")
+_STORED = ("fingerprint", "command_id", "version", "result_type", "result")
+
+
+@cache
+def _look_up(tables: LedgerTables) -> Any:
+    columns = tables.idempotency.c
+    return select(*(columns[name] for name in _STORED)).where(key_is(tables))
+
+
+@cache
+def _insert(table: Table, json_is_a_type: bool = False) -> Insert:
+    # JSON columns take text that is JSON already: serialised once, stored as it is.
+    texts: dict[str, ColumnElement[Any]] = {}
+    for column in table.c:
+        if isinstance(column.type, JSON):
+            parameter = bindparam(column.name, type_=Text())
+            texts[column.name] = cast(parameter, JSON) if json_is_a_type else parameter
+    others: dict[str, Any] = {
+        column.name: bindparam(column.name) for column in table.c if column.name not in texts and column.name in _written(table)
+    }
+    return insert(table).values({**others, **texts})
+
+
+def _written(table: Table) -> tuple[str, ...]:
+    left_to_others = {"recorded_at", "attempts", "lease_owner", "lease_until", "delivered_at", "dead_at", "last_error"}
+    return tuple(column.name for column in table.c if column.name not in left_to_others)
+
+
+def _idempotency_row(entries: Entries) -> dict[str, Any]:
+    return {
+        **asdict(entries.key),
+        "fingerprint": entries.stored.fingerprint,
+        "command_id": entries.stored.command_id,
+        "version": entries.stored.version,
+        "result_type": entries.stored.result_type,
+        "result": entries.stored.result,
+        "created_at": entries.created_at,
+        "expires_at": entries.expires_at,
+    }
+
+
+def _audit_rows(entries: Entries) -> list[dict[str, Any]]:
+    names = (
+        "id",
+        "aggregate",
+        "aggregate_id",
+        "version",
+        "lifecycle",
+        "trigger",
+        "from_state",
+        "to_state",
+        "changes",
+        "detail",
+    )
+    return [{**entries.common, **{name: getattr(entry, name) for name in names}} for entry in entries.audit]
+
+
+def _outbox_rows(entries: Entries) -> list[dict[str, Any]]:
+    common = {
+        "command_id": entries.stored.command_id,
+        "tenant": entries.common["tenant"],
+        "headers": entries.headers,
+        "occurred_at": entries.created_at,
+    }
+    return [{**common, **{name: getattr(message, name) for name in message.__slots__}} for message in entries.outbox]
+
+
+def _rows_as_json(rows: list[dict[str, Any]]) -> str:
+    return json.dumps(rows, default=str, ensure_ascii=False)
+
+
+def _json_parameters(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"uc_{name}": value for name, value in row.items()}
+
+
+@cache
+def _claim(tables: LedgerTables) -> TextClause:
+    table = _quoted(tables.idempotency)
+    statement = text(
+        f"""
+        with settings as (select set_config('lock_timeout', :lock_timeout, true) as lock_timeout)
+        insert into {table} (tenant, actor, use_case, key, fingerprint, command_id, created_at, expires_at)
+        select :uc_tenant, :uc_actor, :uc_use_case, :uc_key, :fingerprint, :command_id, :created_at, :expires_at
+        from settings where lock_timeout is not null
+        on conflict do nothing
+        returning now()
+        """
+    )
+    types = {name: tables.idempotency.c[name].type for name in ("fingerprint", "command_id", "created_at", "expires_at")}
+    strings = {f"uc_{name}": tables.idempotency.c[name].type for name in ("tenant", "actor", "use_case", "key")}
+    return statement.bindparams(*(bindparam(name, type_=kind) for name, kind in {**types, **strings}.items()))
+
+
+@cache
+def _write_all(tables: LedgerTables, claimed: bool) -> TextClause:
+    idempotency = _quoted(tables.idempotency)
+    names = [column.name for column in tables.idempotency.c]
+    if claimed:
+        changed = ("version", "result_type", "result", "expires_at")
+        keep = (
+            f"update {idempotency} set {', '.join(f'{name} = :uc_{name}' for name in changed)} "
+            "where tenant = :uc_tenant and actor = :uc_actor and use_case = :uc_use_case and key = :uc_key returning 1"
+        )
+        names = [*changed, "tenant", "actor", "use_case", "key"]
+    else:
+        keep = (
+            f"insert into {idempotency} ({', '.join(names)}) values ({', '.join(f':uc_{name}' for name in names)}) "
+            "on conflict do nothing returning 1"
+        )
+    statement = text(
+        f"with kept as ({keep}), audited as ({_insert_rows(tables.audit, 'audit', recorded=True)}), "
+        f"sent as ({_insert_rows(tables.outbox, 'outbox', recorded=False)}) "
+        "select exists(select 1 from kept), now() = :began"
+    )
+    types = {f"uc_{name}": tables.idempotency.c[name].type for name in names}
+    return statement.bindparams(
+        bindparam("began", type_=tables.idempotency.c.created_at.type),
+        *(bindparam(name, type_=kind) for name, kind in types.items()),
+    )
+
+
+def _insert_rows(table: Table, parameter: str, *, recorded: bool) -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    names = _written(table)
+    columns = ", ".join(f'"{name}"' for name in names)
+    # json columns travel as text inside the array: json -> text -> json keeps every character of the payload.
+    types = ", ".join(
+        f'"{name}" {"text" if isinstance(table.c[name].type, JSON) else table.c[name].type.compile(dialect)}' for name in names
+    )
+    values = ", ".join(f'"{name}"::json' if isinstance(table.c[name].type, JSON) else f'"{name}"' for name in names)
+    if recorded:
+        columns, values = f"{columns}, recorded_at", f"{values}, clock_timestamp()"
+    source = f"json_to_recordset(cast(:{parameter} as json)) as rows({types})"
+    return f"insert into {_quoted(table)} ({columns}) select {values} from {source}"
+
+
+def _quoted(table: Table) -> str:
+    return postgresql.dialect().identifier_preparer.format_table(table)  # type: ignore[no-untyped-call]

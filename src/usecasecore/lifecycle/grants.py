@@ -1,0 +1,81 @@
+"""How the library itself writes protected attributes: each write leaves a grant, which the flush asks for and takes.
+
+A grant is kept on the instance's SQLAlchemy state, so it goes with the instance, and only for rows that exist: an
+insert needs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy.orm import InstanceState
+from sqlalchemy.orm.attributes import OP_REPLACE, AttributeEventToken, instance_state, set_attribute
+
+__all__ = [
+    "RuntimeToken",
+    "drop_grants",
+    "grant",
+    "grant_delete",
+    "set_version",
+    "take_delete_grant",
+    "take_grant",
+    "write",
+]
+
+_WRITES, _DELETE = "usecasecore.writes", "usecasecore.delete"
+_NOTHING = object()
+
+
+class RuntimeToken(AttributeEventToken):
+    """Marks a change of an attribute as made by the library."""
+
+    __slots__ = ()
+
+
+def write(aggregate: object, key: str, value: Any) -> None:
+    """Set a protected attribute; also works on an object that isn't mapped, which then is simply set."""
+    try:
+        state = instance_state(aggregate)
+    except AttributeError:
+        setattr(aggregate, key, value)
+        return
+    set_attribute(aggregate, key, value, initiator=RuntimeToken(state.manager[key].impl, OP_REPLACE))
+    if state.key is not None:
+        grant(state, key, value)
+
+
+def set_version(aggregate: object, key: str, value: int) -> None:
+    """Set the version attribute `key` of an aggregate, which only the runtime may."""
+    write(aggregate, key, value)
+
+
+def grant(state: InstanceState[Any], key: str, value: Any) -> None:
+    """Let the next flush write this value."""
+    state.info.setdefault(_WRITES, {})[key] = value
+
+
+def take_grant(state: InstanceState[Any], key: str, value: Any) -> bool:
+    """Return whether this value may be written, and use the grant up."""
+    grants = state.info.get(_WRITES)
+    return grants is not None and grants.pop(key, _NOTHING) == value
+
+
+def drop_grants(state: InstanceState[Any], keys: Iterable[str] | None) -> None:
+    """Forget what was granted for these attributes, or for all if None: they were expired, so the values are gone."""
+    if keys is None:
+        state.info.pop(_WRITES, None)
+        state.info.pop(_DELETE, None)
+    else:
+        for key in keys:
+            state.info.get(_WRITES, {}).pop(key, None)
+
+
+def grant_delete(aggregate: object) -> None:
+    """Let the next flush delete the row of this aggregate."""
+    instance_state(aggregate).info[_DELETE] = True
+
+
+def take_delete_grant(state: InstanceState[Any]) -> bool:
+    """Return whether the row may be deleted, and use the grant up."""
+    return bool(state.info.pop(_DELETE, False))

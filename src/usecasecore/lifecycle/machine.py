@@ -1,0 +1,195 @@
+"""The pytransitions machine of one lifecycle: the only module that imports pytransitions.
+
+How it works: one flat `Machine` without models is shared by all instances and threads. It keeps nothing about a call:
+pytransitions makes an `EventData` for each, and what a call learns is put into an `Attempt` that travels with it.
+pytransitions' hierarchical machine keeps its current scope on itself, so it can't be shared; nested states are compiled
+to the flat machine instead. For each resting state and trigger the candidates are listed in the order in which
+HierarchicalMachine would find them, and for each candidate the states that it leaves and enters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from transitions import EventData, Machine, State
+from transitions.core import Condition
+from transitions.core import Transition as PeerTransition
+
+from usecasecore.lifecycle.callbacks import Call
+from usecasecore.lifecycle.graph import Edge
+from usecasecore.lifecycle.guards import Guard
+
+__all__ = ["Attempt", "Calls", "Path", "Place", "SharedMachine"]
+
+_ATTEMPT = "_attempt"
+
+
+class Attempt:
+    """What one call of `fire` learns.
+
+    Attributes:
+        failures: (guard, reason) of each guard that refused.
+        taken: The transition that was made.
+    """
+
+    __slots__ = ("failures", "taken")
+
+    def __init__(self) -> None:
+        self.failures: list[tuple[str, str]] = []
+        self.taken: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A state in which an aggregate can be found.
+
+    Attributes:
+        name: Its full name.
+        held: What the aggregate's attribute holds in it: a member or a string.
+    """
+
+    name: str
+    held: Any
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What is called along an edge, ready to be called with the event."""
+
+    guards: tuple[Guard, ...]
+    before: tuple[Call, ...]
+    after: tuple[Call, ...]
+    prepare: tuple[Call, ...]
+
+
+class _Asked(Condition):
+    """A condition that is taken by its truth value and says who refused."""
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__(guard, guard.wanted)
+        self._guard = guard
+
+    def check(self, event_data: EventData) -> bool:
+        if self._guard(event_data):
+            return True
+        event_data.kwargs[_ATTEMPT].failures.append((self._guard.name, self._guard.reason))
+        return False
+
+
+class Path(PeerTransition):
+    """A transition from one resting state to another.
+
+    Attributes:
+        edge: The declaration that it comes from.
+        leaves: The exit callbacks of all the states that are left, the innermost first.
+        enters: The enter callbacks of all the states that are entered, the outermost first.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        dest: str | None,
+        edge: Edge,
+        calls: Calls,
+        *,
+        leaves: tuple[Call, ...] = (),
+        enters: tuple[Call, ...] = (),
+    ) -> None:
+        super().__init__(
+            source,
+            dest,  # type: ignore[arg-type]  # the stub forgets that it may be None
+            before=list(calls.before),
+            after=list(calls.after),
+            prepare=list(calls.prepare),
+        )
+        self.conditions = [_Asked(guard) for guard in calls.guards]
+        self.edge, self.leaves, self.enters = edge, leaves, enters
+
+    def execute(self, event_data: EventData) -> bool:
+        """Do what pytransitions does, and leave a note of the transition that was made."""
+        if not super().execute(event_data):
+            return False
+        event_data.kwargs[_ATTEMPT].taken = self
+        return True
+
+    def _change_state(self, event_data: EventData) -> None:
+        machine, dest = event_data.machine, self.dest
+        for call in self.leaves:
+            call(event_data)
+        machine.set_state(dest, event_data.model)  # type: ignore[arg-type]  # only called if dest is not None
+        event_data.state = machine.states[dest]  # type: ignore[index]  # likewise
+        for call in self.enters:
+            call(event_data)
+
+
+class SharedMachine(Machine):
+    """A flat machine for all instances of one class; `add_model` is refused, instances stay plain rows."""
+
+    def __init__(
+        self,
+        name: str,
+        places: Mapping[str, Place],
+        readings: Mapping[Any, str],
+        initial: str,
+        attribute: str,
+        write: Callable[[object, str, Any], None],
+    ) -> None:
+        states = [State(place.name, final=place.final) for place in places.values()]
+        super().__init__(
+            model=None,
+            states=states,
+            initial=initial,
+            name=name,
+            send_event=True,
+            auto_transitions=False,
+            queued=False,
+            model_attribute=attribute,
+        )
+        self._places, self._readings, self._write = places, readings, write
+
+    def add_path(self, trigger: str, path: Path) -> None:
+        """Add a candidate; those of one source and trigger are asked in the order added."""
+        event = self.events.get(trigger)
+        if event is None:
+            event = self.events[trigger] = self._create_event(trigger, self)
+        event.add_transition(path)
+
+    def add_model(self, model: Any, initial: Any = None) -> NoReturn:
+        """Refuse: a model would be kept for ever, and put back into the initial state.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "a lifecycle's machine is shared by all rows and takes no models; use `lifecycle.fire(aggregate, trigger)`"
+        )
+
+    def get_state(self, state: Any) -> State:
+        """Return the state that a name, a member or a stored value means.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        name = self._readings.get(state)
+        if name is None:
+            raise ValueError(f"{self.name}{state!r} is not a state; declared: {', '.join(self._places)}")
+        return self.states[name]
+
+    def set_state(self, state: Any, model: Any = None) -> None:
+        """Put a model into a state, in the form in which its attribute holds states."""
+        name = state.name if isinstance(state, State) else self._readings[state]
+        self._write(model, self.model_attribute, self._places[name].held)
+
+    def callbacks(self, funcs: Any, event_data: EventData) -> None:
+        """Call callbacks that are resolved already; pytransitions would log each of them."""
+        for func in funcs:
+            func(event_data)
+
+    def attempt(self, model: object, trigger: str, command: object, context: object) -> Attempt:
+        """Fire a trigger that is declared for the model's state; without a `taken` in the answer, guards refused."""
+        attempt = Attempt()
+        self.events[trigger].trigger(model, command=command, context=context, **{_ATTEMPT: attempt})
+        return attempt

@@ -1,0 +1,153 @@
+"""Keeps state and version columns from being changed past the runtime, in every way that the ORM lets us see.
+
+How it works: setting the attribute of an existing row is refused at once, unless the change carries the library's own
+token (see `grants`). Whatever got around that is refused by the flush, which lets a changed column through only for the
+value that was granted. Statements are refused when the session executes them (see `statements`). New objects, loading
+and refreshing are free: a row is protected from the moment it has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, Table, event
+from sqlalchemy.orm import InstanceState, Mapper
+from sqlalchemy.sql.elements import ClauseElement
+
+from usecasecore.errors import StateWriteRefused
+from usecasecore.lifecycle.column_types import StateType
+from usecasecore.lifecycle.escape import is_unprotected
+from usecasecore.lifecycle.grants import RuntimeToken, drop_grants, grant, take_delete_grant, take_grant, write
+
+__all__ = ["Protected", "protect", "protected_columns"]
+
+_KEY = "usecasecore.protected"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Protected:
+    """A column of a mapped class that only the runtime may change.
+
+    Attributes:
+        lifecycle: Name of the lifecycle that owns it.
+        cls: The mapped class.
+        key: The attribute.
+        first: What a new row gets if nothing is set; None if the column has a default of its own.
+        state_name: The state's name for what the attribute may hold; None for a version column.
+        use_cases: The use cases that lead from a state to another.
+    """
+
+    lifecycle: str
+    cls: type
+    key: str
+    column: Column[Any]
+    first: Any
+    state_name: Callable[[Any], str | None] | None
+    use_cases: Callable[[str | None, str | None], tuple[str, ...]]
+
+    @property
+    def is_state(self) -> bool:
+        """Whether it is a state column."""
+        return self.state_name is not None
+
+    def name_of(self, value: Any) -> str | None:
+        """Return how messages call a value, or None if it isn't known: a SQL expression, or a value not loaded."""
+        if self.state_name is not None:
+            return None if isinstance(value, ClauseElement) else self.state_name(value)
+        return str(value) if isinstance(value, int) else None
+
+    def is_change(self, old: Any, new: Any) -> bool:
+        """Return whether the two values differ, or may differ."""
+        known = self.name_of(old)
+        return known is None or known != self.name_of(new)
+
+    def refusal(self, how: str, old: Any = None, new: Any = None) -> StateWriteRefused:
+        """Return the error for an attempt to change `old` to `new`."""
+        source, dest = self.name_of(old), self.name_of(new)
+        use_cases = self.use_cases(source, dest)
+        return StateWriteRefused(
+            lifecycle=self.lifecycle, column=self.key, how=how, source=source, dest=dest, use_cases=use_cases
+        )
+
+
+def protect(mapper: Mapper[Any], columns: Iterable[Protected]) -> None:
+    """Watch these columns of a mapped class."""
+    columns = tuple(columns)
+    for each in columns:
+        table = each.column.table
+        if isinstance(table, Table):
+            table.info.setdefault(_KEY, {}).setdefault(each.column.name, []).append(each)
+        event.listen(getattr(mapper.class_, each.key), "set", _attribute_listener(each), raw=True, active_history=True)
+    event.listen(mapper, "before_insert", _insert_listener(columns), raw=True)
+    event.listen(mapper, "before_update", _update_listener(columns), raw=True)
+    event.listen(mapper, "before_delete", _delete_listener(columns), raw=True)
+    event.listen(mapper.class_, "expire", _on_expire, raw=True)
+
+
+def protected_columns(table: object) -> dict[str, list[Protected]]:
+    """Return the protected columns of a table by name; several for one if classes share the table."""
+    found: dict[str, list[Protected]] = getattr(table, "info", {}).get(_KEY, {})
+    return found
+
+
+def _attribute_listener(column: Protected) -> Callable[..., None]:
+    kind = column.column.type
+
+    def on_set(state: InstanceState[Any], value: Any, old: Any, initiator: Any) -> None:
+        if isinstance(initiator, RuntimeToken):
+            return
+        if state.key is None:
+            _require_state(kind, value)
+        elif is_unprotected():
+            grant(state, column.key, value)
+        elif column.is_change(old, value):
+            raise column.refusal("setting the attribute", old, value)
+
+    return on_set
+
+
+def _require_state(kind: object, value: Any) -> None:
+    """Refuse at construction what could not be stored anyway."""
+    if value is None or isinstance(value, ClauseElement) or not isinstance(kind, StateType):
+        return
+    if not kind.accepts(value) and not is_unprotected():
+        raise ValueError(kind.refusal(value))
+
+
+def _insert_listener(columns: tuple[Protected, ...]) -> Callable[..., None]:
+    def before_insert(_mapper: Mapper[Any], _connection: Connection, state: InstanceState[Any]) -> None:
+        for column in columns:
+            if column.first is not None and state.dict.get(column.key) is None:
+                write(state.obj(), column.key, column.first)
+
+    return before_insert
+
+
+def _update_listener(columns: tuple[Protected, ...]) -> Callable[..., None]:
+    def before_update(_mapper: Mapper[Any], _connection: Connection, state: InstanceState[Any]) -> None:
+        for column in columns:
+            # What the flush is about to write: the attributes that are in `committed_state`, with their values of now.
+            if column.key not in state.committed_state:
+                continue
+            old, new = state.committed_state[column.key], state.dict.get(column.key)
+            granted = take_grant(state, column.key, new)
+            if not granted and column.is_change(old, new) and not is_unprotected():
+                raise column.refusal("a flush", old, new)
+
+    return before_update
+
+
+def _delete_listener(columns: tuple[Protected, ...]) -> Callable[..., None]:
+    owned = next((column for column in columns if column.is_state), None)
+
+    def before_delete(_mapper: Mapper[Any], _connection: Connection, state: InstanceState[Any]) -> None:
+        if owned is not None and not take_delete_grant(state) and not is_unprotected():
+            raise owned.refusal("deleting the row", state.dict.get(owned.key))
+
+    return before_delete
+
+
+def _on_expire(state: InstanceState[Any], keys: Iterable[str] | None) -> None:
+    drop_grants(state, keys)

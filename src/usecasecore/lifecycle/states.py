@@ -1,0 +1,301 @@
+"""The states of a declaration, in whichever of pytransitions' formats, read into one tree.
+
+How names are made: a string is its own name; an enum member is called by its value if that is a string, else by its
+name. A nested state's full name joins the names on its path. A lifecycle is nested if a state of it has children, or if
+a separator other than the default was asked for and occurs in a name; elsewhere an underscore is just a letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, EnumMeta
+from itertools import product
+from typing import Any
+
+from usecasecore.lifecycle.location import Location
+from usecasecore.lifecycle.wording import Problems, nearest
+
+__all__ = ["DEFAULT_SEPARATOR", "DeclaredState", "StateTree", "in_sequence", "read_states"]
+
+DEFAULT_SEPARATOR = "_"
+_KEYS = (
+    "name",
+    "on_enter",
+    "on_exit",
+    "on_final",
+    "final",
+    "initial",
+    "children",
+    "states",
+    "transitions",
+    "description",
+)
+_REFUSED_KEYS = {
+    "parallel": "parallel states can't be stored in one column; declare a lifecycle, with its own column, for each region",
+    "ignore_invalid_triggers": "a trigger that is not possible is always refused; leave `ignore_invalid_triggers` out",
+    "remap": "`remap` is not supported; write the transition out",
+}
+
+
+@dataclass(slots=True, eq=False)
+class DeclaredState:
+    """One state as declared.
+
+    Attributes:
+        path: The names from the outermost state down to this one.
+        name: The path joined by the separator.
+        origin: What stands in the declaration: a member, a string, or a pytransitions `State`.
+        spellings: Every full name that means it: by the members' names and by their values.
+        initial: The child to enter, as declared; resolved to `initial_child`.
+        transitions: Transitions declared inside of it, with names relative to it.
+    """
+
+    path: tuple[str, ...]
+    name: str
+    origin: object
+    spellings: frozenset[str]
+    on_enter: tuple[object, ...] = ()
+    on_exit: tuple[object, ...] = ()
+    on_final: tuple[object, ...] = ()
+    final: bool = False
+    initial: object = None
+    transitions: tuple[object, ...] = ()
+    description: str = ""
+    children: list[DeclaredState] = field(default_factory=list)
+    initial_child: DeclaredState | None = None
+
+    @property
+    def member(self) -> Enum | None:
+        """The enum member that it was declared by."""
+        return self.origin if isinstance(self.origin, Enum) else None
+
+    @property
+    def resting(self) -> bool:
+        """Whether an aggregate can be found in it."""
+        return self.initial_child is None
+
+    def landing(self) -> Iterator[DeclaredState]:
+        """Yield the states that are entered after this one, by way of the initial children."""
+        inner = self.initial_child
+        while inner is not None:
+            yield inner
+            inner = inner.initial_child
+
+
+class StateTree:
+    """Every state of one lifecycle, and the ways to refer to it.
+
+    Attributes:
+        states: By full name, parents before their children, otherwise in the order declared.
+        nested: Whether any state has children.
+        separator: What joins the parts of a full name.
+    """
+
+    def __init__(self, separator: str) -> None:
+        self.states: dict[str, DeclaredState] = {}
+        self.nested = False
+        self.separator = separator
+
+    def value(self, state: DeclaredState) -> Any:
+        """Return what the column stores: a member's value, or the full name where states are nested."""
+        return state.member.value if state.member is not None and not self.nested else state.name
+
+    def within(self, scope: tuple[str, ...]) -> list[DeclaredState]:
+        """Return the states directly inside `scope`."""
+        return [state for state in self.states.values() if state.path[:-1] == scope]
+
+    def below(self, scope: tuple[str, ...]) -> list[DeclaredState]:
+        """Return the states inside `scope` at any depth."""
+        depth = len(scope)
+        return [state for state in self.states.values() if len(state.path) > depth and state.path[:depth] == scope]
+
+    def find(self, reference: object, scope: tuple[str, ...] = ()) -> DeclaredState:
+        """Return the state meant by a member, name, value or `State` object, relative to `scope`.
+
+        Raises:
+            LookupError: If there is none, or more than one; the message is the rest of a sentence about it.
+        """
+        found = list(self._matches(reference, scope))
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise LookupError(f"{_show(reference)} is in {' and in '.join(state.name for state in found)}; write the full name")
+        depth = len(scope)
+        known = (self.separator.join(state.path[depth:]) for state in self.below(scope))
+        inside = f" inside {self.separator.join(scope)!r}" if scope else ""
+        raise LookupError(f"there is no state {_show(reference)}{inside}{nearest(_plain(reference), known)}")
+
+    def _matches(self, reference: object, scope: tuple[str, ...]) -> Iterable[DeclaredState]:
+        candidates = self.below(scope)
+        same = [state for state in candidates if state.origin is reference]
+        if same:
+            return same
+        if isinstance(reference, Enum):
+            reference = reference.value if isinstance(reference.value, (str, int)) else reference.name
+        elif not isinstance(reference, (str, int)):
+            reference = getattr(reference, "name", None)
+        if isinstance(reference, str):
+            full = self.separator.join((*scope, reference))
+            exact = [state for state in candidates if state.name == full]
+            return exact or [state for state in candidates if full in state.spellings]
+        return [state for state in candidates if state.member is not None and state.member.value == reference]
+
+
+def read_states(declared: object, separator: str, location: Location, problems: Problems) -> StateTree:
+    """Return the tree of the declared states; what is wrong with them goes to `problems`."""
+    reader = _Reader(separator, location, problems)
+    reader.read(in_sequence(declared), None)
+    if not reader.tree.states:
+        problems.add(location, "no states are declared")
+    for state in reader.tree.states.values():
+        reader.resolve_initial(state)
+        reader.refuse_ambiguous(state)
+    return reader.tree
+
+
+def in_sequence(value: object) -> tuple[Any, ...]:
+    """Return one or several things as a tuple, as pytransitions does: None is nothing, an Enum class its members."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, (list, tuple, EnumMeta)) else (value,)
+
+
+class _Reader:
+    def __init__(self, separator: str, location: Location, problems: Problems) -> None:
+        self.tree = StateTree(separator)
+        self._location, self._problems = location, problems
+
+    def read(self, declared: tuple[Any, ...], parent: DeclaredState | None) -> None:
+        for one in declared:
+            fields = self._fields(one)
+            if fields is not None:
+                self._add(fields, parent)
+
+    def resolve_initial(self, state: DeclaredState) -> None:
+        """Settle which child is entered with a composite state."""
+        wanted = in_sequence(state.initial)
+        if len(wanted) > 1:
+            self._complain(f"state {state.name!r}: {_REFUSED_KEYS['parallel']}")
+        elif wanted:
+            try:
+                child = self.tree.find(wanted[0], state.path)
+            except LookupError as error:
+                self._complain(f"state {state.name!r}: initial: {error}")
+                return
+            if len(child.path) != len(state.path) + 1:
+                self._complain(f"state {state.name!r}: initial {child.name!r} is not directly inside of it")
+            else:
+                state.initial_child = child
+
+    def refuse_ambiguous(self, state: DeclaredState) -> None:
+        """Refuse `a_b` beside a state `a` where states are nested: for pytransitions it would be inside of `a`."""
+        outer = self.tree.separator.join((*state.path[:-1], state.path[-1].rpartition(self.tree.separator)[0]))
+        if self.tree.nested and outer in self.tree.states and state.path[-1] != outer:
+            self._complain(f"state {state.name!r} reads as if it were inside {outer!r}; declare it there, or choose another `separator`")
+
+    def _complain(self, text: str) -> None:
+        self._problems.add(self._location, text)
+
+    def _fields(self, one: Any) -> dict[str, Any] | None:
+        """Return a declared state of any form as the dict form."""
+        if isinstance(one, Enum):
+            if isinstance(one.value, EnumMeta):
+                return {"name": one, "children": one.value}
+            return {"name": one, **one.value} if isinstance(one.value, dict) else {"name": one}
+        if isinstance(one, str):
+            return {"name": one}
+        if isinstance(one, Mapping):
+            return self._checked(dict(one))
+        if hasattr(one, "on_enter") and hasattr(one, "name"):
+            origin = one.value if isinstance(one.value, Enum) else one
+            fields = self._checked(_fields_of_object(one))
+            return None if fields is None else {**fields, "origin": origin}
+        self._complain(f"{one!r} is not a state; give a string, an enum member, a dict or a pytransitions State")
+        return None
+
+    def _checked(self, fields: dict[str, Any]) -> dict[str, Any] | None:
+        shown = fields.get("name", fields)
+        if not isinstance(fields.get("name"), (str, Enum)):
+            self._complain(f"state {shown!r} needs a `name`: a string or an enum member")
+            return None
+        for key, why in _REFUSED_KEYS.items():
+            if fields.pop(key, None):
+                self._complain(f"state {_show(shown)}: {why}")
+        for key in fields:
+            if key not in _KEYS:
+                self._complain(f"state {_show(shown)} has an unknown key {key!r}{nearest(key, _KEYS)}")
+        return fields
+
+    def _add(self, fields: dict[str, Any], parent: DeclaredState | None) -> None:
+        origin = fields.get("origin", fields["name"])
+        label = _label(origin)
+        children = in_sequence(fields.get("children", fields.get("states")))
+        parent, label = self._outer(label, parent)
+        path = (*(parent.path if parent else ()), label)
+        name = self.tree.separator.join(path)
+        if label in ("", "*", "="):
+            self._complain(f"{label!r} can't be the name of a state")
+            return
+        if name in self.tree.states:
+            self._complain(f"state {name!r} is declared twice")
+            return
+        state = DeclaredState(
+            path=path,
+            name=name,
+            origin=origin,
+            spellings=self._spellings(origin, label, parent),
+            on_enter=in_sequence(fields.get("on_enter")),
+            on_exit=in_sequence(fields.get("on_exit")),
+            on_final=in_sequence(fields.get("on_final")),
+            final=bool(fields.get("final")),
+            initial=fields.get("initial"),
+            transitions=in_sequence(fields.get("transitions")),
+            description=fields.get("description", ""),
+        )
+        self.tree.states[name] = state
+        if parent is not None:
+            parent.children.append(state)
+            self.tree.nested = True
+        self.read(children, state)
+
+    def _outer(self, label: str, parent: DeclaredState | None) -> tuple[DeclaredState | None, str]:
+        """Split a name like `shipping/packed`, if its separator was chosen, into its parent and its own part."""
+        separator = self.tree.separator
+        if separator == DEFAULT_SEPARATOR or separator not in label:
+            return parent, label
+        outer, _, own = label.rpartition(separator)
+        full = separator.join((*(parent.path if parent else ()), outer))
+        if full not in self.tree.states:
+            self._complain(f"state {label!r} is inside {full!r}, which is not declared before it")
+            return parent, own
+        return self.tree.states[full], own
+
+    def _spellings(self, origin: object, label: str, parent: DeclaredState | None) -> frozenset[str]:
+        own = {label, origin.name} if isinstance(origin, Enum) else {label}
+        if parent is None:
+            return frozenset(own)
+        return frozenset(self.tree.separator.join(parts) for parts in product(parent.spellings, own))
+
+
+def _fields_of_object(state: Any) -> dict[str, Any]:
+    keys = ("name", "on_enter", "on_exit", "on_final", "final", "initial", "ignore_invalid_triggers")
+    children = getattr(state, "states", None)
+    return {
+        **{key: getattr(state, key, None) for key in keys},
+        "children": list(children.values()) if children else None,
+    }
+
+
+def _label(origin: Any) -> str:
+    if isinstance(origin, Enum):
+        return str(origin.value) if isinstance(origin.value, str) else origin.name
+    return str(origin if isinstance(origin, str) else origin.name)
+
+
+def _plain(reference: object) -> object:
+    return reference.value if isinstance(reference, Enum) else reference
+
+
+def _show(reference: object) -> str:
+    return str(reference) if isinstance(reference, Enum) and not isinstance(reference.value, str) else repr(_plain(reference))
