@@ -1,0 +1,1 @@
+"""Small complete programs; each runs as an acceptance test."""

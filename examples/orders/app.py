@@ -1,0 +1,8 @@
+"""The application: `usecasecore --app examples.orders.app:app lifecycle show order`."""
+
+from __future__ import annotations
+
+from examples.orders.use_cases import USE_CASES
+from usecasecore import AllowAll, Application
+
+app = Application(USE_CASES, policy=AllowAll(), name="orders")

@@ -1,0 +1,191 @@
+"""One call of a use case: the validated command and everything that was said with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import PydanticSerializationError
+
+from usecasecore.context import Actor
+from usecasecore.errors import DomainError, InvalidCommand, Undeclared
+from usecasecore.ids import uuid7
+from usecasecore.ledger.entries import IdempotencyKey
+from usecasecore.ledger.json_text import NotStorable, canonical, check_text
+from usecasecore.messages import REDACT, Command
+from usecasecore.runtime.limits import Limits
+from usecasecore.runtime.plan import Plan
+from usecasecore.runtime.redaction import Redactor
+
+__all__ = ["Asked", "Call", "validated"]
+
+_FINGERPRINT = b"usecasecore fingerprint 1\n"
+_KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
+_TEXT_LIMITS = {"reason": 2_000, "request_id": 200, "correlation_id": 200, "causation_id": 200}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the caller said beside the command."""
+
+    actor: Actor
+    idempotency_key: str | None = None
+    expected_version: int | None = None
+    reason: str | None = None
+    request_id: str | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A validated call; the same for all of its attempts.
+
+    Attributes:
+        key: The idempotency key in its scope.
+        fresh: True where the runtime made the key just now, so that nothing can be stored under it yet.
+        fingerprint: SHA-256 of the name of the use case and the fields that the caller set.
+        command_json: The command as JSON text, redacted.
+        redactor: Takes the command's sensitive values out of other texts.
+    """
+
+    command: Command[Any]
+    asked: Asked
+    command_id: UUID
+    key: IdempotencyKey
+    fresh: bool
+    fingerprint: bytes
+    command_json: str
+    redactor: Redactor
+    now: datetime
+
+
+def validated(plan: Plan, command: Command[Any], asked: Asked, now: datetime, limits: Limits) -> Call:
+    """Check everything that can be checked without a database.
+
+    Raises:
+        InvalidCommand: For values that don't fit their fields, that no database stores, or that exceed the limits.
+        DomainError: From the use case's `validate`.
+    """
+    if now.tzinfo is None:
+        raise ValueError("the runtime's clock gave a naive time; it must be aware")
+    name = plan.command.__name__
+    if errors := _faults_of(asked, plan.reason_required):
+        raise InvalidCommand(command=name, errors=errors)
+    fields = _fields(plan, command)
+    try:
+        text = _text(fields, limits)
+    except NotStorable as error:
+        # The names inside of a sensitive field are its value too.
+        loc = error.path[:1] if plan.sensitive else error.path
+        raise InvalidCommand(command=name, errors=[{"loc": loc, "msg": error.message, "type": "not_storable"}]) from None
+    redactor, redacted = Redactor(), text
+    if plan.sensitive:
+        clean = command.model_dump(mode="json", exclude_unset=True, context=REDACT)
+        redactor, redacted = Redactor.between(fields, clean), canonical(clean)
+    _user_validation(plan, command)
+    key = asked.idempotency_key
+    return Call(
+        command=command,
+        asked=asked,
+        command_id=uuid7(),
+        key=IdempotencyKey(asked.actor.tenant or "", str(asked.actor), plan.name, key if key is not None else str(uuid7())),
+        fresh=key is None,
+        fingerprint=hashlib.sha256(_FINGERPRINT + plan.name.encode() + b"\n" + text.encode()).digest(),
+        command_json=redacted,
+        redactor=redactor,
+        now=now,
+    )
+
+
+def _fields(plan: Plan, command: Command[Any]) -> dict[str, Any]:
+    """Return the fields that the caller set, as JSON values: a deploy that adds a default leaves the fingerprint as it is."""
+    name = plan.command.__name__
+    if missing := [field for field in plan.required if field not in command.__dict__]:
+        errors = [{"loc": (field,), "msg": "Field required", "type": "missing"} for field in missing]
+        raise InvalidCommand(command=name, errors=errors)
+    try:
+        fields = command.model_dump(mode="json", exclude_unset=True, warnings="error")
+        return _sets_sorted(command.model_dump(exclude_unset=True), fields) if plan.may_hold_sets else fields
+    except (PydanticSerializationError, RecursionError, ValueError, TypeError, AttributeError):
+        message = "a field has a value of another type, a text that isn't Unicode, or is nested too deeply"
+    raise InvalidCommand(command=name, errors=[{"loc": (), "msg": message, "type": "not_serializable"}])
+
+
+def _sets_sorted(value: Any, dumped: Any) -> Any:
+    """Return the JSON values with what came from a set in one order: the set's own differs between processes."""
+    if isinstance(value, set | frozenset):
+        return sorted(dumped, key=lambda one: json.dumps(one, sort_keys=True))
+    if isinstance(value, dict) and isinstance(dumped, dict):
+        return {key: _sets_sorted(member, dumped[key]) for member, key in zip(value.values(), dumped, strict=True)}
+    if isinstance(value, list | tuple) and isinstance(dumped, list):
+        return [_sets_sorted(member, other) for member, other in zip(value, dumped, strict=True)]
+    return dumped
+
+
+def _text(fields: dict[str, Any], limits: Limits) -> str:
+    text = canonical(fields, depth=limits.command_depth, items=limits.command_items)
+    if (size := len(text.encode())) > limits.command_bytes:
+        raise NotStorable((), f"the command has {size} bytes; {limits.command_bytes} are accepted")
+    return text
+
+
+def _faults_of(asked: Asked, reason_required: bool) -> list[dict[str, Any]]:
+    faults: list[dict[str, Any]] = []
+
+    def wrong(field: str, message: str) -> None:
+        faults.append({"loc": (field,), "msg": message, "type": "invalid_call"})
+
+    key = asked.idempotency_key
+    if key is not None and not _is_key(key):
+        wrong("idempotency_key", "1 to 255 printable ASCII characters are accepted, without spaces at the ends")
+    if asked.expected_version is not None and type(asked.expected_version) is not int:
+        wrong("expected_version", "an integer is accepted")
+    if reason_required and not (asked.reason or "").strip():
+        wrong("reason", "this use case wants a reason")
+    for field, limit in _TEXT_LIMITS.items():
+        if message := _text_fault(getattr(asked, field), limit):
+            wrong(field, message)
+    actor = asked.actor
+    for part, limit in (("type", 100), ("id", 290), ("tenant", 200), ("on_behalf_of", 400)):
+        value = getattr(actor, part)
+        if message := _text_fault(value, limit):
+            wrong(f"actor.{part}", message)
+        elif value == "":
+            wrong(f"actor.{part}", "it is empty")
+    return faults
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and _KEY.fullmatch(key) is not None
+
+
+def _text_fault(value: object, limit: int) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return "a text is accepted"
+    if len(value) > limit:
+        return f"it has {len(value)} characters; {limit} are accepted"
+    wrong = check_text(value)
+    return f"it {wrong}" if wrong else None
+
+
+def _user_validation(plan: Plan, command: Command[Any]) -> None:
+    try:
+        plan.use_case.validate(command)
+    except DomainError as refusal:
+        if not isinstance(refusal, plan.refuses):
+            raise undeclared_refusal(plan, refusal) from refusal
+        raise
+
+
+def undeclared_refusal(plan: Plan, refusal: DomainError) -> Undeclared:
+    """Return the error for a domain error that the use case doesn't declare."""
+    declared = [kind.__name__ for kind in plan.refuses]
+    return Undeclared(use_case=plan.name, what="refuses", type_name=type(refusal).__name__, declared=declared)

@@ -1,0 +1,336 @@
+"""Collects what a use case does while it runs, and turns it into ledger entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import PydanticSerializationError
+from sqlalchemy import inspect as sa_inspect
+
+from usecasecore.context import ExecutionContext, FiredTransition
+from usecasecore.errors import Undeclared, WrongResult
+from usecasecore.ids import uuid7
+from usecasecore.ledger.entries import AuditEntry, Entries, OutboxMessage, StoredResult
+from usecasecore.ledger.json_text import NotStorable, canonical, jsonable
+from usecasecore.lifecycle import Lifecycle, set_version
+from usecasecore.messages import DomainEvent, Job, Result
+from usecasecore.runtime.call import Call
+from usecasecore.runtime.plan import AggregatePlan, Plan
+from usecasecore.runtime.session import CommandSession
+
+__all__ = ["Changes"]
+
+_SUSPECT = ("\\u0000", "NaN", "Infinity")
+"""What JSON text has in it where a value can't be stored, and seldom else: a quick look before a thorough one."""
+
+
+@dataclass(slots=True)
+class _Touched:
+    """An aggregate of this command."""
+
+    aggregate: Any
+    plan: AggregatePlan
+    created: bool
+    before: dict[str, Any]
+    version: int
+    transition: FiredTransition | None = None
+    ordinal: int = 0
+
+    def next_ordinal(self) -> int:
+        """Return 0, 1, 2, ..: the order of its messages within this version."""
+        ordinal = self.ordinal
+        self.ordinal += 1
+        return ordinal
+
+
+@dataclass(slots=True)
+class _Sent:
+    """An event or a job that waits for the commit."""
+
+    message: DomainEvent | Job
+    kind: str
+    about: object | None
+    available_at: datetime
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one attempt loads, creates, fires, emits and enqueues."""
+
+    plan: Plan
+    call: Call
+    session: CommandSession
+    touched: list[_Touched] = field(default_factory=list)
+    sent: list[_Sent] = field(default_factory=list)
+
+    def context(self) -> ExecutionContext:
+        """Return what user code gets to see."""
+        asked = self.call.asked
+        return ExecutionContext(
+            actor=asked.actor,
+            use_case=self.plan.name,
+            command_id=self.call.command_id,
+            key=self.call.key.key,
+            now=self.call.now,
+            session=self.session,
+            reason=asked.reason,
+            request_id=asked.request_id,
+            correlation_id=self._correlation_id(),
+            causation_id=asked.causation_id,
+            _create=self.create,
+            _emit=self.emit,
+            _enqueue=self.enqueue,
+        )
+
+    def loaded(self, aggregate: Any) -> int:
+        """Take note of the aggregate that was loaded; return its version."""
+        plan = self.plan.plan_of(type(aggregate))
+        values = aggregate.__dict__
+        before = {name: values[name] for name in plan.tracked if name in values}
+        version: int = getattr(aggregate, plan.version)
+        self.touched.append(_Touched(aggregate, plan, False, before, version))
+        return version
+
+    def fired(self, transition: FiredTransition) -> None:
+        """Take note of the transition of the loaded aggregate."""
+        self.touched[0].transition = transition
+
+    def create(self, aggregate: Any) -> None:
+        """Add a new aggregate; see `ExecutionContext.create`."""
+        creates = self.plan.creates
+        if creates is None or not isinstance(aggregate, creates):
+            declared = [] if creates is None else [creates.__name__]
+            raise Undeclared(use_case=self.plan.name, what="creates", type_name=type(aggregate).__name__, declared=declared)
+        plan = self.plan.plan_of(type(aggregate))
+        for lifecycle in plan.lifecycles:
+            self._enter_initial(lifecycle, aggregate)
+        set_version(aggregate, plan.version, 1)
+        self.session.add(aggregate)
+        self._assign_key(aggregate, plan)
+        self.touched.append(_Touched(aggregate, plan, True, {}, 0))
+
+    def _enter_initial(self, lifecycle: Lifecycle, aggregate: Any) -> None:
+        try:
+            lifecycle.enter_initial(aggregate)
+        except ValueError as error:
+            raise WrongResult(use_case=self.plan.name, expected="a new aggregate in its initial state", got=str(error)) from error
+
+    def _assign_key(self, aggregate: Any, plan: AggregatePlan) -> None:
+        for key, column in zip(plan.keys, plan.mapper.primary_key, strict=True):
+            if getattr(aggregate, key) is not None:
+                continue
+            default: Any = column.default
+            if default is None or default.is_sequence or default.is_clause_element:
+                self.session.flush()  # only the database can make this key
+                return
+            setattr(aggregate, key, default.arg(None) if default.is_callable else default.arg)
+
+    def emit(self, event: DomainEvent, about: object | None) -> None:
+        """Keep an event for the commit; see `ExecutionContext.emit`."""
+        self._require(event, self.plan.emits, "emits")
+        if about is not None and not any(one.aggregate is about for one in self.touched):
+            names = [type(one.aggregate).__name__ for one in self.touched]
+            raise Undeclared(use_case=self.plan.name, what="emits", type_name=f"an event about {about!r}", declared=names)
+        self.sent.append(_Sent(event, "event", about, self.call.now))
+
+    def enqueue(self, job: Job, run_at: datetime | None) -> None:
+        """Keep a job for the commit; see `ExecutionContext.enqueue`."""
+        self._require(job, self.plan.enqueues, "enqueues")
+        if run_at is not None and run_at.tzinfo is None:
+            raise ValueError("run_at is naive; an aware instant is wanted")
+        self.sent.append(_Sent(job, "job", None, run_at or self.call.now))
+
+    def _require(self, message: Any, declared: tuple[type, ...], what: str) -> None:
+        if type(message) not in declared:
+            names = [kind.__name__ for kind in declared]
+            raise Undeclared(use_case=self.plan.name, what=what, type_name=type(message).__name__, declared=names)
+
+    def raise_versions(self) -> int | None:
+        """Count the commit on each aggregate; return the version of the one loaded, else of the first created."""
+        for one in self.touched:
+            one.version += 1
+            if not one.created:
+                set_version(one.aggregate, one.plan.version, one.version)
+        return self.touched[0].version if self.touched else None
+
+    def check_result(self, result: object) -> None:
+        """Make sure that `apply` kept its promises.
+
+        Raises:
+            WrongResult: If it returned another type, or created nothing of what it creates.
+        """
+        if type(result) is not self.plan.result:
+            raise WrongResult(use_case=self.plan.name, expected=self.plan.result.__name__, got=f"a {type(result).__name__}")
+        if self.plan.creates is not None and not any(one.created for one in self.touched):
+            raise WrongResult(use_case=self.plan.name, expected=f"a new {self.plan.creates.__name__}", got="none")
+
+    def entries(self, result: Result, version: int | None, detail: dict[str, Any]) -> Entries:
+        """Return everything to write into the ledger. Call it when the versions are raised and before the flush.
+
+        Raises:
+            WrongResult: If the result, an event or a job holds a value that can't be stored.
+        """
+        call = self.call
+        audit = self._audit(detail)
+        return Entries(
+            key=call.key,
+            stored=StoredResult(call.fingerprint, call.command_id, version, self.plan.result_type, self._text_of(result)),
+            created_at=call.now,
+            expires_at=call.now + self.plan.keep_results,
+            common=self.common(),
+            headers=self._headers(),
+            audit=tuple(audit),
+            outbox=tuple(self._outbox()),
+        )
+
+    def common(self) -> dict[str, Any]:
+        """Return the columns that audit entries and attempts share."""
+        call = self.call
+        asked = call.asked
+        return {
+            "command_id": call.command_id,
+            "use_case": self.plan.name,
+            "tenant": asked.actor.tenant,
+            "actor": str(asked.actor),
+            "on_behalf_of": asked.actor.on_behalf_of,
+            "reason": None if asked.reason is None else call.redactor.text(asked.reason),
+            "command": call.command_json,
+            "request_id": asked.request_id,
+            "correlation_id": self._correlation_id(),
+            "causation_id": asked.causation_id,
+            "occurred_at": call.now,
+        }
+
+    def _correlation_id(self) -> str:
+        return self.call.asked.correlation_id or str(self.call.command_id)
+
+    def _audit(self, detail: dict[str, Any]) -> list[AuditEntry]:
+        detail_text = self._redacted_text(detail)
+        if not self.touched:
+            return [AuditEntry(id=uuid7(), detail=detail_text)]
+        return [self._audit_entry(one, detail_text if index == 0 else "{}") for index, one in enumerate(self.touched)]
+
+    def _audit_entry(self, one: _Touched, detail: str) -> AuditEntry:
+        transition = one.transition
+        main = one.plan.lifecycles[0] if one.plan.lifecycles else None
+        born = one.created and main is not None
+        return AuditEntry(
+            id=uuid7(),
+            aggregate=one.plan.name,
+            aggregate_id=one.plan.id_of(one.aggregate),
+            version=one.version,
+            lifecycle=transition.lifecycle if transition else main.name if born and main else None,
+            trigger=transition.trigger if transition else None,
+            from_state=transition.source if transition else None,
+            to_state=transition.dest if transition else main.initial if born and main else None,
+            changes=self._redacted_text(_differences(one)),
+            detail=detail,
+        )
+
+    def _redacted_text(self, value: dict[str, Any]) -> str:
+        if not value:
+            return "{}"
+        try:
+            return canonical(self.call.redactor.value(jsonable(value)), depth=100, items=1_000_000)
+        except NotStorable as error:
+            place = ".".join(str(part) for part in error.path)
+            raise WrongResult(
+                use_case=self.plan.name, expected="audit values that can be stored", got=f"{place}: {error}"
+            ) from error
+
+    def _headers(self) -> str:
+        asked = self.call.asked
+        headers = {
+            "use_case": self.plan.name,
+            "actor": str(asked.actor),
+            "request_id": asked.request_id,
+            "correlation_id": self._correlation_id(),
+            "causation_id": str(self.call.command_id),
+        }
+        return canonical({name: value for name, value in headers.items() if value is not None})
+
+    def _outbox(self) -> list[OutboxMessage]:
+        messages = [self._automatic(one) for one in self.touched if one.created or one.transition]
+        for ordinal, sent in enumerate(self.sent):
+            one = self._about(sent.about)
+            messages.append(
+                OutboxMessage(
+                    id=uuid7(),
+                    kind=sent.kind,
+                    type=sent.message.message_name,
+                    type_version=sent.message.message_version,
+                    aggregate=one.plan.name if one else None,
+                    aggregate_id=one.plan.id_of(one.aggregate) if one else None,
+                    version=one.version if one else None,
+                    ordinal=one.next_ordinal() if one else ordinal,
+                    payload=self._text_of(sent.message),
+                    available_at=sent.available_at,
+                )
+            )
+        return messages
+
+    def _about(self, aggregate: object | None) -> _Touched | None:
+        if aggregate is None:
+            return self.touched[0] if self.touched else None
+        return next(one for one in self.touched if one.aggregate is aggregate)
+
+    def _automatic(self, one: _Touched) -> OutboxMessage:
+        key = one.plan.id_of(one.aggregate)
+        if one.transition is None:
+            name = f"{one.plan.name}.created"
+            payload: dict[str, Any] = {
+                "id": key,
+                "version": one.version,
+                "states": {lifecycle.name: lifecycle.initial for lifecycle in one.plan.lifecycles},
+            }
+        else:
+            name = f"{one.plan.name}.transition.{one.transition.trigger}"
+            payload = {
+                "id": key,
+                "version": one.version,
+                "lifecycle": one.transition.lifecycle,
+                "trigger": one.transition.trigger,
+                "from": one.transition.source,
+                "to": one.transition.dest,
+            }
+        return OutboxMessage(
+            id=uuid7(),
+            kind="event",
+            type=name,
+            type_version=1,
+            aggregate=one.plan.name,
+            aggregate_id=key,
+            version=one.version,
+            ordinal=one.next_ordinal(),
+            payload=canonical(payload),
+            available_at=self.call.now,
+        )
+
+    def _text_of(self, message: Result | DomainEvent | Job) -> str:
+        name = type(message).__name__
+        try:
+            text = message.model_dump_json(warnings="error")
+        except (PydanticSerializationError, RecursionError, ValueError, TypeError) as error:
+            raise WrongResult(use_case=self.plan.name, expected=f"a {name} that has a JSON form", got=str(error)) from error
+        if any(sign in text for sign in _SUSPECT):
+            try:
+                canonical(message.model_dump(mode="json"), depth=100, items=1_000_000)
+            except NotStorable as error:
+                raise WrongResult(use_case=self.plan.name, expected=f"a {name} that can be stored", got=str(error)) from error
+        return text
+
+
+def _differences(one: _Touched) -> dict[str, Any]:
+    """Return attribute -> [before, after] for each column that changed; for a new aggregate, all that are set."""
+    values = sa_inspect(one.aggregate).dict
+    own = {lifecycle.column for lifecycle in one.plan.lifecycles} if one.created else set()
+    if one.transition is not None:
+        own = {lifecycle.column for lifecycle in one.plan.lifecycles if lifecycle.name == one.transition.lifecycle}
+    changed = {}
+    for name in one.plan.tracked:
+        before, after = one.before.get(name), values.get(name)
+        if name not in own and before is not after and before != after:
+            changed[name] = [before, after]
+    return changed

@@ -1,0 +1,88 @@
+"""The engine: what the runtime needs of it, sets on it and refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.pool import StaticPool
+
+from usecasecore import migrations
+from usecasecore.errors import DefinitionError, UnsafeDatabase
+from usecasecore.runtime.limits import Limits
+
+__all__ = ["check_database", "command_engine", "create_ledger", "shares_one_connection"]
+
+_WRITES = "usecasecore_writes"
+_CONFIGURED = "usecasecore_configured"
+
+
+def command_engine(engine: Engine, limits: Limits) -> Engine:
+    """Return the engine that commands run on: the same pool, with writing transactions.
+
+    On SQLite the driver's own transaction handling is switched off for the engine's pool: it begins late and deferred, so
+    that two commands read the same state and one of them loses its update or fails at once. Every transaction of the engine
+    then begins with a BEGIN of ours: IMMEDIATE for commands, plain for others. Foreign keys are on, the journal is a WAL.
+    """
+    if engine.dialect.name != "sqlite":
+        return engine
+    milliseconds = int(limits.busy_timeout.total_seconds() * 1000)
+
+    def begin(connection: Connection) -> None:
+        pooled = connection.connection
+        if _CONFIGURED not in pooled.info:
+            _configure_sqlite(pooled.dbapi_connection, milliseconds)
+            pooled.info[_CONFIGURED] = True
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    if not any(getattr(known, "__qualname__", "") == begin.__qualname__ for known in engine.dispatch.begin):
+        event.listen(engine, "begin", begin)
+    return engine.execution_options(**{_WRITES: True})
+
+
+def _configure_sqlite(connection: Any, busy_milliseconds: int) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={busy_milliseconds}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def shares_one_connection(engine: Engine) -> bool:
+    """Say whether all threads share one connection, so that commands have to queue up."""
+    return isinstance(engine.pool, StaticPool)
+
+
+def create_ledger(connection: Connection, schema: str | None) -> None:
+    """Create or upgrade the ledger, on SQLite only.
+
+    Raises:
+        DefinitionError: On another database: its schema is changed by a deployment, not by whoever starts first.
+    """
+    if connection.dialect.name != "sqlite":
+        raise DefinitionError(f"create=True is for SQLite; on {connection.dialect.name} run `usecasecore db upgrade --url URL`")
+    migrations.upgrade(connection, schema)
+
+
+def check_database(connection: Connection, schema: str | None, *, asynchronous_commit: bool) -> None:
+    """Make sure that the database keeps what the runtime promises.
+
+    Raises:
+        LedgerOutdated: If the ledger is missing, incomplete or of another revision.
+        UnsafeDatabase: If a setting breaks a promise.
+    """
+    if connection.get_isolation_level() in ("AUTOCOMMIT", "READ UNCOMMITTED") and connection.dialect.name != "sqlite":
+        level = str(connection.get_isolation_level())
+        raise UnsafeDatabase(setting="the engine's isolation level", value=level, needed="create the engine with READ COMMITTED")
+    if connection.dialect.name == "postgresql" and not asynchronous_commit:
+        value = str(connection.exec_driver_sql("show synchronous_commit").scalar())
+        if value == "off":
+            needed = "set it to on, or say Runtime(..., asynchronous_commit=True)"
+            raise UnsafeDatabase(setting="synchronous_commit", value=value, needed=needed)
+    migrations.check(connection, schema)

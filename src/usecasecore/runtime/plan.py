@@ -1,0 +1,145 @@
+"""What is worked out once for each use case, so that no command pays for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel
+from sqlalchemy import inspect as sa_inspect
+from sqlalchemy.orm import Mapper
+
+from usecasecore.errors import DomainError
+from usecasecore.ledger.store import Store
+from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
+from usecasecore.messages import Command, DomainEvent, Job, Result, sensitive_fields
+from usecasecore.policy import Policy
+from usecasecore.registration import Registration, positional
+from usecasecore.runtime.load import Loader, loader_for
+from usecasecore.usecase import UseCase
+
+__all__ = ["AggregatePlan", "Plan"]
+
+
+@dataclass(frozen=True)
+class AggregatePlan:
+    """What the runtime knows of a mapped class.
+
+    Attributes:
+        mapper: Its mapper.
+        name: Under which the ledger knows it: the class at the top of its inheritance, in snake case.
+        keys: The attributes of its primary key.
+        version: The attribute of its version.
+        lifecycles: Its lifecycles, in the order of their declaration.
+        tracked: The column attributes whose changes go into the audit entry.
+    """
+
+    mapper: Mapper[Any]
+    name: str
+    keys: tuple[str, ...]
+    version: str
+    lifecycles: tuple[Lifecycle, ...]
+    tracked: tuple[str, ...]
+
+    @classmethod
+    def of(cls, mapped: type) -> AggregatePlan:
+        """Return the plan of a mapped class."""
+        mapper: Mapper[Any] = sa_inspect(mapped)
+        keys = tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
+        version = version_attribute(mapped)
+        assert version is not None, f"{mapped.__name__} was registered without a version column"
+        tracked = tuple(prop.key for prop in mapper.column_attrs if prop.key not in {*keys, version})
+        name = snake(mapper.base_mapper.class_.__name__)
+        return cls(mapper, name, keys, version, lifecycles_of(mapped), tracked)
+
+    def id_of(self, aggregate: object) -> str:
+        """Return the aggregate's key as the ledger writes it."""
+        return id_text([getattr(aggregate, key) for key in self.keys])
+
+
+class Plan:
+    """Everything that is known about a use case before a command comes."""
+
+    def __init__(self, registration: Registration, policy: Policy, store: Store) -> None:
+        self.registration = registration
+        self.use_case: UseCase[Any, Any, Any] = registration.use_case
+        self.name = registration.name
+        self.permission = registration.permission
+        self.policy = policy
+        self.store = store
+        self.command: type[Command[Any]] = registration.command
+        self.result: type[Result] = registration.result
+        self.result_type = f"{registration.result.__module__}.{registration.result.__qualname__}"
+        self.keep_results = self.use_case.keep_results
+        self.reason_required = self.use_case.reason_required
+        self.sensitive = bool(sensitive_fields(registration.command))
+        fields = registration.command.model_fields
+        self.required = tuple(name for name, info in fields.items() if info.is_required())
+        self.may_hold_sets = any(_may_hold_sets(info.annotation) for info in fields.values())
+        self.creates = registration.creates
+        self.emits: tuple[type[DomainEvent], ...] = tuple(self.use_case.emits)
+        self.enqueues: tuple[type[Job], ...] = tuple(self.use_case.enqueues)
+        self.refuses: tuple[type[DomainError], ...] = tuple(self.use_case.refuses)
+        self.trigger = self.use_case.trigger
+        self.triggers = registration.triggers
+        self.lifecycle = registration.lifecycle
+        self.choose_trigger = _given(self.use_case.choose_trigger)
+        self.audit = _given(self.use_case.audit) if type(self.use_case).audit is not UseCase.audit else None
+        self._plans: dict[type, AggregatePlan] = {}
+
+    @cached_property
+    def aggregate(self) -> AggregatePlan | None:
+        """What is known of the class that is loaded."""
+        return None if self.registration.aggregate is None else self.plan_of(self.registration.aggregate)
+
+    @cached_property
+    def loader(self) -> Loader:
+        """How the aggregate is found, locked and checked against the key."""
+        return loader_for(self.registration, None if self.aggregate is None else self.aggregate.version, self.store)
+
+    def plan_of(self, mapped: type) -> AggregatePlan:
+        """Return what is known of a mapped class, subclasses of the declared ones included."""
+        if (plan := self._plans.get(mapped)) is None:
+            plan = self._plans[mapped] = AggregatePlan.of(mapped)
+        return plan
+
+    def lifecycle_of(self, aggregate: object) -> Lifecycle:
+        """Return the lifecycle to fire on: that of the instance's own class, which may be a subclass of the declared one."""
+        assert self.lifecycle is not None
+        own: Lifecycle = getattr(type(aggregate), self.lifecycle.attribute)
+        return own
+
+
+def snake(name: str) -> str:
+    """Return a class name in snake case."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def id_text(values: list[Any]) -> str:
+    """Return a key as text: the one value, or several as `a|b`, with `|` and the backslash escaped."""
+    if len(values) == 1:
+        return str(values[0])
+    return "|".join(str(value).replace("\\", "\\\\").replace("|", "\\|") for value in values)
+
+
+def _may_hold_sets(annotation: Any) -> bool:
+    if annotation is Any or annotation is object or isinstance(annotation, TypeVar):
+        return True
+    origin = get_origin(annotation) or annotation
+    if isinstance(origin, type) and issubclass(origin, Set):
+        return True
+    if isinstance(origin, type) and issubclass(origin, BaseModel):
+        return any(_may_hold_sets(info.annotation) for info in origin.model_fields.values())
+    # Bare `dict` and `list` hold anything.
+    return (origin in (dict, list, tuple) and not get_args(annotation)) or any(
+        _may_hold_sets(one) for one in get_args(annotation)
+    )
+
+
+def _given(hook: Callable[..., Any]) -> Callable[..., Any]:
+    # A hook may take fewer arguments than the runtime has for it, from the left.
+    wanted = positional(hook)
+    return lambda *arguments: hook(*arguments[:wanted])

@@ -1,0 +1,105 @@
+"""The session of one attempt: its transaction belongs to the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from usecasecore.errors import TransactionEnded
+
+__all__ = ["CommandSession"]
+
+
+class CommandSession(Session):
+    """A session whose transaction user code can't end by accident.
+
+    Attributes:
+        step: Where the attempt is: `begin`, `idempotency`, `load`, `policy`, `fire`, `apply`, `record`, `commit`.
+        seen_version: The version of the aggregate that was looked at; None before it is loaded.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        # No autoflush: a query in `apply` must not write half an aggregate.
+        super().__init__(engine, autoflush=False, expire_on_commit=False)
+        self.step = "begin"
+        self.seen_version: int | None = None
+        self._lent_to: str | None = None
+        self._root: Any = None
+        self._transaction_seen: Any = None
+
+    @contextmanager
+    def lent(self, use_case: str) -> Iterator[None]:
+        """Give the session to user code, and make sure afterwards that the transaction is still the one it got.
+
+        Raises:
+            TransactionEnded: If user code ended it in a way that could not be prevented.
+        """
+        self._root, self._transaction_seen = self.get_transaction(), self.connection().get_transaction()
+        self._lent_to = use_case
+        try:
+            yield
+        finally:
+            self._lent_to = None
+        self._still_open(use_case)
+
+    def finish(self) -> None:
+        """Commit."""
+        self.step = "commit"
+        super().commit()
+
+    def discard(self) -> None:
+        """Roll back what isn't committed and give the connection back, whatever state it is in."""
+        # A connection that is already dead can't roll back; the pool drops it.
+        with suppress(DBAPIError):
+            super().close()
+
+    def commit(self) -> None:
+        """Refuse: the runtime commits."""
+        self._refuse("commit()") if self._lent_to else super().commit()
+
+    def rollback(self) -> None:
+        """Refuse: the runtime rolls back."""
+        self._refuse("rollback()") if self._lent_to else super().rollback()
+
+    def close(self) -> None:
+        """Refuse: the runtime closes."""
+        self._refuse("close()") if self._lent_to else super().close()
+
+    def reset(self) -> None:
+        """Refuse: the runtime closes."""
+        self._refuse("reset()") if self._lent_to else super().reset()
+
+    def invalidate(self) -> None:
+        """Refuse: the runtime closes."""
+        self._refuse("invalidate()") if self._lent_to else super().invalidate()
+
+    def prepare(self) -> None:
+        """Refuse: the runtime commits."""
+        self._refuse("prepare()") if self._lent_to else super().prepare()
+
+    def _refuse(self, call: str) -> NoReturn:
+        assert self._lent_to is not None
+        raise TransactionEnded(use_case=self._lent_to, prevented=True, how=f"session.{call}")
+
+    def _still_open(self, use_case: str) -> None:
+        root = self.get_transaction()
+        if root is not self._root or root is None:
+            raise TransactionEnded(use_case=use_case, prevented=False, how="user code")
+        if not root.is_active:
+            how = "an error of the database that `apply` swallowed"
+            raise TransactionEnded(use_case=use_case, prevented=True, how=how)
+        connection = self.connection()
+        transaction = connection.get_transaction()
+        same = transaction is not None and transaction is self._transaction_seen and transaction.is_active
+        if not same or not _driver_in_transaction(connection):
+            raise TransactionEnded(use_case=use_case, prevented=False, how="a commit or rollback on the connection")
+
+
+def _driver_in_transaction(connection: Connection) -> bool:
+    # sqlite3 knows whether a transaction is open; for PostgreSQL the ledger's statement compares transaction times.
+    return getattr(connection.connection.driver_connection, "in_transaction", True) is not False

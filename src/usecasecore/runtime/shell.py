@@ -1,0 +1,113 @@
+"""What the front doors share: an application on a database, ready to take commands."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from usecasecore.application import Application
+from usecasecore.context import Clock, Outcome
+from usecasecore.errors import AggregateNotFound, Conflict, DefinitionError, InvalidCommand, Rejected, StoreError, UseCaseError
+from usecasecore.ids import uuid7
+from usecasecore.ledger import ledger_tables
+from usecasecore.ledger import store as ledger_store
+from usecasecore.ledger.entries import Attempt
+from usecasecore.messages import Command
+from usecasecore.runtime.call import Asked, Call, validated
+from usecasecore.runtime.changes import Changes
+from usecasecore.runtime.execute import execute
+from usecasecore.runtime.limits import Limits
+from usecasecore.runtime.load import milliseconds
+from usecasecore.runtime.plan import Plan, id_text
+from usecasecore.runtime.retry import Retry
+from usecasecore.runtime.session import CommandSession
+
+__all__ = ["Shell", "system_clock"]
+
+
+def system_clock() -> datetime:
+    """Return the current instant, in UTC."""
+    return datetime.now(UTC)
+
+
+class Shell:
+    """Plans, limits and ledger of one runtime; what a front door needs for one attempt and after it."""
+
+    def __init__(
+        self, engine: Engine, application: Application, clock: Clock | None, limits: Limits | None, schema: str | None
+    ) -> None:
+        if not isinstance(application, Application):
+            raise DefinitionError(f"the runtime's application is {application!r}; an Application is wanted")
+        self.application = application
+        self.clock: Clock = clock or system_clock
+        self.limits = limits or Limits()
+        self.schema = schema
+        self.store = ledger_store.store_for(engine.dialect, ledger_tables(schema))
+        self._lock_timeout = milliseconds(self.limits.lock_timeout.total_seconds())
+        self._plans = {one.command: Plan(one, application.policy, self.store) for one in application.registrations}
+
+    def call(self, command: Command[Any], asked: Asked) -> tuple[Plan, Call]:
+        """Return the plan for a command, and the validated call.
+
+        Raises:
+            InvalidCommand: If it isn't valid, or no use case takes it.
+            DomainError: From the use case's `validate`.
+        """
+        plan = self._plans.get(type(command))
+        if plan is None:
+            names = ", ".join(sorted(kind.__name__ for kind in self._plans))
+            message = f"no use case takes it; there are use cases for: {names or 'nothing'}"
+            raise InvalidCommand(command=type(command).__name__, errors=[{"loc": (), "msg": message, "type": "unknown_command"}])
+        return plan, validated(plan, command, asked, self.clock(), self.limits)
+
+    def retry(self, plan: Plan, call: Call) -> Retry:
+        """Return the decider on failed attempts of one call."""
+        return Retry(plan.name, call.key.key, self.limits)
+
+    def attempt(self, plan: Plan, call: Call, session: CommandSession) -> Outcome[Any]:
+        """Run one attempt, with its commit; the caller discards the session afterwards, whatever happens."""
+        outcome = execute(plan, call, session, self._lock_timeout)
+        if not outcome.replayed:
+            session.finish()
+        return outcome
+
+    def decide(self, plan: Plan, retry: Retry, error: Exception, session: CommandSession) -> float | Exception:
+        """Return what follows on a failed attempt: a pause in seconds, or the error that the caller gets."""
+        # Not of what the actor may not even know of: not readable must look like not existing.
+        if isinstance(error, Rejected) and error.version is None and not isinstance(error, AggregateNotFound):
+            error.version = session.seen_version
+        decision = retry.after(error, session.step)
+        if decision is None:
+            return error
+        # The driver's error quotes values: with sensitive ones in the command it must not travel along.
+        if isinstance(decision, UseCaseError) and not plan.sensitive:
+            decision.__cause__ = error
+        return decision
+
+    def is_recorded(self, error: BaseException) -> bool:
+        """Say whether an error goes into the attempt log: refusals and failures do, what is undecided doesn't."""
+        return isinstance(error, Exception) and not isinstance(error, Conflict | StoreError | InvalidCommand)
+
+    def record_attempt(
+        self, connection: Connection, plan: Plan, call: Call, error: BaseException, seen_version: int | None
+    ) -> None:
+        """Write a refused or failed command into the attempt log, in the transaction that is open."""
+        refused = isinstance(error, Rejected)
+        code = error.code if isinstance(error, UseCaseError) else type(error).__name__
+        # An exception of user code may quote anything; of it only the type is kept.
+        message = call.redactor.text(str(error)) if isinstance(error, UseCaseError) else f"{type(error).__name__} in user code"
+        keys = [getattr(call.command, name) for name in plan.registration.keys.values()]
+        attempt = Attempt(
+            id=uuid7(),
+            common=Changes(plan, call, None).common(),  # type: ignore[arg-type]  # no session is needed for these columns
+            key=call.key.key,
+            aggregate=plan.aggregate.name if plan.aggregate else None,
+            aggregate_id=id_text(keys)[:400] if keys else None,
+            version=seen_version,
+            outcome="refused" if refused else "failed",
+            code=code,
+            message=message.replace("\x00", ""),
+        )
+        self.store.write_attempt(connection, attempt)

@@ -1,0 +1,183 @@
+"""Runtime: the front door for synchronous code."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine
+
+from usecasecore.application import Application
+from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
+from usecasecore.messages import Command, Result
+from usecasecore.runtime.call import Asked, Call
+from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
+from usecasecore.runtime.limits import Limits
+from usecasecore.runtime.plan import Plan
+from usecasecore.runtime.session import CommandSession
+from usecasecore.runtime.shell import Shell
+
+__all__ = ["Runtime"]
+
+R = TypeVar("R", bound=Result)
+
+
+class Runtime:
+    """Runs the use cases of an application on a database. One instance serves all threads.
+
+    Attributes:
+        application: What it runs.
+        engine: On what.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        application: Application,
+        *,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        create: bool = False,
+        ledger_schema: str | None = None,
+        asynchronous_commit: bool = False,
+    ) -> None:
+        """Set the runtime up; the database is checked at the first command, or by `check`.
+
+        Args:
+            engine: Of SQLAlchemy. On SQLite its transactions are begun by the runtime from now on, see `docs`.
+            application: The use cases and the policy.
+            clock: Tells the time; by default the system's.
+            limits: How long to wait, how often to try again, how much to take.
+            create: Whether to create the ledger where it is missing; on SQLite only.
+            ledger_schema: The schema that the ledger lives in; by default the connection's.
+            asynchronous_commit: Whether PostgreSQL may have `synchronous_commit=off`, so that a crash loses the last commits
+                although they were acknowledged.
+        """
+        self.application = application
+        self.engine = engine
+        self._shell = Shell(engine, application, clock, limits, ledger_schema)
+        self._commands = command_engine(engine, self._shell.limits)
+        self._create = create
+        self._asynchronous_commit = asynchronous_commit
+        self._checked = False
+        self._checking = threading.Lock()
+        self._queue = threading.RLock() if shares_one_connection(engine) else nullcontext()
+
+    def execute(
+        self,
+        command: Command[R],
+        /,
+        *,
+        actor: Actor = ANONYMOUS,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> R:
+        """Run the command's use case in a transaction of its own; return its result, committed.
+
+        Args:
+            command: A command of the application's.
+            actor: Who asks, as the caller has authenticated them.
+            idempotency_key: 1 to 255 printable ASCII characters. The same command under the same key, from the same actor,
+                takes effect once, whatever races or fails; each further call returns the first one's result.
+            expected_version: The version of the aggregate that the caller has seen; another one is refused.
+            reason: Why, for the audit entry.
+            request_id: Id of the request that brought the command, for the audit entry.
+            correlation_id: Id of the conversation it belongs to; events and jobs carry it on.
+            causation_id: Id of the message that caused it.
+
+        Raises:
+            Rejected: The command is refused, for good: nothing changed. See `usecasecore.errors` for the kinds.
+            Conflict: Nothing is decided; the same command with the same key may succeed later.
+            StoreError: The database or the ledger is not as it must be.
+            ContractViolation: The use case broke its own declaration; nothing changed.
+            Exception: Whatever else user code raised; nothing changed.
+        """
+        return self.run(
+            command,
+            actor=actor,
+            idempotency_key=idempotency_key,
+            expected_version=expected_version,
+            reason=reason,
+            request_id=request_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        ).result
+
+    def run(
+        self,
+        command: Command[R],
+        /,
+        *,
+        actor: Actor = ANONYMOUS,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> Outcome[R]:
+        """Do what `execute` does; return the outcome: the result, its key, the version, and whether it is a replay."""
+        asked = Asked(
+            actor=actor,
+            idempotency_key=idempotency_key,
+            expected_version=expected_version,
+            reason=reason,
+            request_id=request_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+        plan, call = self._shell.call(command, asked)
+        if not self._checked:
+            self.check()
+        with self._queue:
+            return self._until_decided(plan, call)
+
+    def check(self) -> None:
+        """Make sure that the database keeps the runtime's promises; create the ledger where that was asked for.
+
+        Raises:
+            LedgerOutdated: If the ledger is missing, incomplete or of another revision.
+            UnsafeDatabase: If a setting of the database breaks a promise.
+        """
+        with self._checking, self._queue:
+            if self._create:
+                with self._commands.begin() as connection:
+                    create_ledger(connection, self._shell.schema)
+            with self._commands.connect() as connection:
+                check_database(connection, self._shell.schema, asynchronous_commit=self._asynchronous_commit)
+            self._checked = True
+
+    def _until_decided(self, plan: Plan, call: Call) -> Outcome[Any]:
+        retry = self._shell.retry(plan, call)
+        while True:
+            session = CommandSession(self._commands)
+            try:
+                return self._shell.attempt(plan, call, session)
+            except Exception as error:  # noqa: BLE001 - raised below, or the attempt is repeated
+                decision = self._shell.decide(plan, retry, error, session)
+            finally:
+                session.discard()
+            # Raised here and not in the handler: an error of ours must not drag the driver's along as its context.
+            if isinstance(decision, Exception):
+                self._record(plan, call, decision, session)
+                raise decision
+            if session.step == "commit":
+                # The commit may have taken place after all: from now on the key decides.
+                call = replace(call, fresh=False)
+            time.sleep(decision)
+
+    def _record(self, plan: Plan, call: Call, failure: BaseException, session: CommandSession) -> None:
+        if not self._shell.is_recorded(failure):
+            return
+        try:
+            with self._commands.begin() as connection:
+                self._shell.record_attempt(connection, plan, call, failure, session.seen_version)
+        except Exception as error:  # noqa: BLE001 - the refusal stands, whether or not it could be written down
+            failure.add_note(f"the attempt could not be recorded: {type(error).__name__}")

@@ -1,0 +1,149 @@
+"""What the package shows to the outside, and what importing it costs."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import subprocess
+import sys
+from importlib import import_module
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+import usecasecore
+from usecasecore import errors
+
+
+def loaded_after(statement: str) -> set[str]:
+    """The top-level modules that a new interpreter has loaded after the statement."""
+    script = f"import sys\n{statement}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("statement", ["import usecasecore", "import usecasecore.pytest_plugin", "import usecasecore.errors"])
+def test_the_root_and_the_pytest_plugin_load_neither_sqlalchemy_nor_pydantic(statement: str) -> None:
+    assert not loaded_after(statement) & {"sqlalchemy", "pydantic", "transitions", "alembic", "typer"}
+
+
+def test_the_help_of_the_command_line_loads_neither_sqlalchemy_nor_pydantic() -> None:
+    loaded = loaded_after(
+        "import contextlib, io\nfrom usecasecore.cli import main\nsys.argv = ['usecasecore', '--help']\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main()"
+    )
+    assert "typer" in loaded
+    assert not loaded & {"sqlalchemy", "pydantic", "transitions", "alembic"}
+
+
+def test_the_whole_core_loads_no_optional_package() -> None:
+    loaded = loaded_after("import usecasecore\nfor name in usecasecore.__all__: getattr(usecasecore, name)")
+    assert "sqlalchemy" in loaded
+    assert not loaded & {"psycopg", "asyncpg", "aiosqlite", "greenlet", "sqlmodel", "fastapi", "graphviz", "typer", "pytest"}
+
+
+def test_every_name_of_the_root_is_there_and_no_other() -> None:
+    assert list(usecasecore.__all__) == sorted(usecasecore.__all__)
+    for name in usecasecore.__all__:
+        assert getattr(usecasecore, name).__name__ == name
+    assert set(usecasecore.__all__) <= set(dir(usecasecore))
+    with pytest.raises(AttributeError, match="has no attribute 'Runtimes'"):
+        _ = usecasecore.Runtimes
+
+
+def test_every_public_module_says_what_it_exports() -> None:
+    for name in ("errors", "ids", "messages", "context", "policy", "lifecycle", "usecase", "application", "ledger", "runtime"):
+        module = import_module(f"usecasecore.{name}")
+        for exported in module.__all__:
+            assert hasattr(module, exported), f"{name}.{exported}"
+
+
+FACTS: dict[str, Any] = {
+    "problems": ["a", "b"],
+    "lifecycle": "order",
+    "column": "state",
+    "how": "an assignment",
+    "use_case": "SubmitOrder",
+    "prevented": True,
+    "what": "emits",
+    "type_name": "Closed",
+    "declared": ["Opened"],
+    "expected": 1,
+    "got": "a dict",
+    "command": "Submit",
+    "errors": [{"loc": ("a", 0), "msg": "wrong", "type": "t"}],
+    "key": "k",
+    "aggregate": "order",
+    "permission": "submit",
+    "actor": "user:ada",
+    "trigger": "pay",
+    "state": "draft",
+    "allowed": ["submit"],
+    "failures": [("has_value", "must be worth something")],
+    "actual": 2,
+    "waited": 2.0,
+    "attempts": 5,
+    "last": "deadlock",
+    "found": None,
+    "needed": "0001",
+    "setting": "synchronous_commit",
+    "value": "off",
+    "raw": "{}",
+    "stored_type": "Done",
+    "detail": "gone",
+}
+
+
+def every_error() -> list[type[errors.UseCaseError]]:
+    found, todo = [], [errors.UseCaseError]
+    while todo:
+        kind = todo.pop()
+        todo += kind.__subclasses__()
+        if kind.__module__ == errors.__name__:
+            found.append(kind)
+    return found
+
+
+def made(kind: type[errors.UseCaseError]) -> errors.UseCaseError:
+    if kind is errors.DefinitionError:
+        return kind(["a", "b"])
+    if "__init__" not in vars(kind):
+        return kind("words")
+    parameters = inspect.signature(kind).parameters.values()
+    needed = {one.name: FACTS[one.name] for one in parameters if one.default is one.empty}
+    return kind(**needed)
+
+
+@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
+def test_every_error_survives_pickling_with_its_facts_and_has_a_code(kind: type[errors.UseCaseError]) -> None:
+    error = made(kind)
+    error.add_note("a note")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert (str(again), again.args, again.__dict__) == (str(error), error.args, error.__dict__)
+    assert kind.code.isidentifier()
+    if isinstance(error, errors.Rejected):
+        assert pickle.loads(pickle.dumps(error.refusal)) == error.refusal
+        assert error.refusal.code == kind.code
+
+
+def test_every_error_is_in_the_tree_of_the_modules_docstring_and_exported() -> None:
+    names = {kind.__name__ for kind in every_error()}
+    assert names | {"Refusal"} == set(errors.__all__)
+    tree = errors.__doc__ or ""
+    drawn = [line.split()[-1] if "├" in line or "└" in line or "│" in line else "" for line in tree.splitlines()]
+    for name in names:
+        assert any(name in line.split() for line in tree.splitlines()), f"{name} is not drawn ({drawn})"
+
+
+def test_codes_are_unique() -> None:
+    codes = [kind.code for kind in every_error()]
+    assert len(codes) == len(set(codes))
+
+
+def test_ids_do_not_repeat() -> None:
+    ids = {usecasecore.uuid7() for _ in range(10_000)}
+    assert len(ids) == 10_000
+    assert {one.version for one in ids} == {7}
+    assert uuid4() not in ids
