@@ -1,0 +1,45 @@
+"""Every Python block of the README and the docs runs, in the order of its page."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from usecasecore import errors
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if BLOCK.search(page.read_text())]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = ModuleType(f"page_{page.stem.replace('-', '_')}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # pydantic and SQLAlchemy look names up where a class was defined
+    names = vars(module)
+    for block in BLOCK.findall(page.read_text()):
+        exec(compile(block, str(page), "exec", dont_inherit=True), names)  # noqa: S102 - that is the point
+    if engine := names.get("engine"):
+        engine.dispose()
+
+
+def test_the_readme_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    test_the_blocks_of_a_page_run(ROOT / "README.md", tmp_path, monkeypatch)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["submitted", "True 2", "order: 'submit' is not possible from 'submitted'; possible: cancel"]
+    assert "no use case is registered that can" in lines[3]
+
+
+def test_at_least_the_readme_and_the_guides_are_among_them() -> None:
+    assert {page.name for page in PAGES} >= {"README.md", "lifecycles.md", "use-cases.md"}
+
+
+def test_the_page_on_errors_draws_the_whole_tree() -> None:
+    page = (ROOT / "docs/reference/errors.md").read_text()
+    for name in set(errors.__all__) - {"Refusal"}:
+        assert re.search(rf"\b{name}\b", page), name
