@@ -77,9 +77,9 @@ def check_database(connection: Connection, schema: str | None, *, asynchronous_c
         LedgerOutdated: If the ledger is missing, incomplete or of another revision.
         UnsafeDatabase: If a setting breaks a promise.
     """
-    if connection.get_isolation_level() in ("AUTOCOMMIT", "READ UNCOMMITTED") and connection.dialect.name != "sqlite":
-        level = str(connection.get_isolation_level())
-        raise UnsafeDatabase(setting="the engine's isolation level", value=level, needed="create the engine with READ COMMITTED")
+    if getattr(connection.connection.dbapi_connection, "autocommit", False) is True:
+        needed = "create the engine with READ COMMITTED"
+        raise UnsafeDatabase(setting="the engine's isolation level", value="AUTOCOMMIT", needed=needed)
     if connection.dialect.name == "postgresql" and not asynchronous_commit:
         value = str(connection.exec_driver_sql("show synchronous_commit").scalar())
         if value == "off":

@@ -28,6 +28,7 @@ class CommandSession(Session):
         super().__init__(engine, autoflush=False, expire_on_commit=False)
         self.step = "begin"
         self.seen_version: int | None = None
+        self._committing: Connection | None = None
         self._lent_to: str | None = None
         self._root: Any = None
         self._transaction_seen: Any = None
@@ -50,10 +51,14 @@ class CommandSession(Session):
     def finish(self) -> None:
         """Commit."""
         self.step = "commit"
+        self._committing = self.connection()
         super().commit()
+        self._committing = None
 
     def discard(self) -> None:
         """Roll back what isn't committed and give the connection back, whatever state it is in."""
+        if self._committing is not None:
+            _roll_back(self._committing)
         # A connection that is already dead can't roll back; the pool drops it.
         with suppress(DBAPIError):
             super().close()
@@ -98,6 +103,17 @@ class CommandSession(Session):
         same = transaction is not None and transaction is self._transaction_seen and transaction.is_active
         if not same or not _driver_in_transaction(connection):
             raise TransactionEnded(use_case=use_case, prevented=False, how="a commit or rollback on the connection")
+
+
+def _roll_back(connection: Connection) -> None:
+    # After a commit that was interrupted SQLAlchemy takes its transaction for ended and returns the connection as it is:
+    # still in it, perhaps, and the next user of the connection would commit our half.
+    if connection.invalidated or connection.closed:
+        return
+    try:
+        connection.connection.dbapi_connection.rollback()
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, nobody may use it again
+        connection.invalidate()
 
 
 def _driver_in_transaction(connection: Connection) -> bool:
