@@ -41,7 +41,7 @@ class RecordedEntry:
     trigger: str | None
     from_state: str | None
     to_state: str | None
-    command: Any
+    command: dict[str, Any]
     changes: dict[str, Any]
     detail: dict[str, Any]
     request_id: str | None

@@ -1,0 +1,76 @@
+"""`usecasecore db`: is the ledger there, and bring it there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from usecasecore.cli.database import find_database
+from usecasecore.cli.group import group
+from usecasecore.cli.options import AppOption, Format, FormatOption, SchemaOption, UrlOption
+from usecasecore.cli.output import print_hint, print_json, print_lines
+
+if TYPE_CHECKING:
+    from usecasecore.errors import LedgerOutdated
+
+__all__ = ["commands", "cure", "problems_of"]
+
+commands = group("The ledger's tables in a database.")
+
+
+@commands.command()
+def upgrade(
+    url: UrlOption = None, schema: SchemaOption = None, app: AppOption = None, output: FormatOption = Format.TEXT
+) -> None:
+    """Create the ledger, or bring it to the revision that this version needs. Safe to repeat."""
+    from usecasecore import migrations
+
+    database = find_database(url, app, schema)
+    before, after = database.write(lambda connection: migrations.upgrade(connection, database.schema))
+    if output is Format.JSON:
+        print_json({"before": before, "after": after, "changed": before != after})
+    elif before == after:
+        print_lines([f"the ledger is at revision {after} already"])
+    else:
+        print_lines([f"the ledger is now at revision {after} (before: {before or 'none'})"])
+
+
+@commands.command()
+def check(url: UrlOption = None, schema: SchemaOption = None, app: AppOption = None, output: FormatOption = Format.TEXT) -> None:
+    """Say what is missing of the ledger. Exits with 1 if anything is."""
+    from usecasecore import migrations
+    from usecasecore.errors import LedgerOutdated
+
+    database = find_database(url, app, schema)
+    try:
+        database.read(lambda connection: migrations.check(connection, database.schema))
+    except LedgerOutdated as error:
+        _print_check(output, error.found, error.needed, problems_of(error))
+        print_hint(cure(error, database.schema))
+        raise typer.Exit(1) from None
+    _print_check(output, migrations.head(), migrations.head(), [])
+
+
+def cure(error: LedgerOutdated, schema: str | None) -> str:
+    """Return what to do about a ledger that isn't as it must be."""
+    if error.found == error.needed:
+        return "an upgrade adds nothing at this revision; restore what is missing from a backup"
+    return "run `usecasecore db upgrade --url URL" + (f" --schema {schema}`" if schema else "`")
+
+
+def problems_of(error: LedgerOutdated) -> list[str]:
+    """Return what is wrong with the ledger, one sentence each."""
+    if error.found is None:
+        return ["the ledger is missing"]
+    other = [f"the ledger is at revision {error.found}"] if error.found != error.needed else []
+    return [*other, *error.problems]
+
+
+def _print_check(output: Format, found: str | None, needed: str, problems: list[str]) -> None:
+    if output is Format.JSON:
+        print_json({"ok": not problems, "found": found, "needed": needed, "problems": problems})
+    elif problems:
+        print_lines([*problems, f"revision {needed} is needed"])
+    else:
+        print_lines([f"the ledger is whole, at revision {found}"])
