@@ -472,7 +472,8 @@ class LedgerOutdated(StoreError):
         self.problems = tuple(problems)
         state = "is missing" if found is None else f"is at revision {found}"
         listed = "".join(f"; {problem}" for problem in self.problems)
-        super().__init__(f"the ledger {state}, revision {needed} is needed{listed}; run `usecasecore db upgrade --url URL`")
+        cure = "restore what was dropped" if found == needed else "run `usecasecore db upgrade --url URL`"
+        super().__init__(f"the ledger {state}, revision {needed} is needed{listed}; {cure}")
 
 
 class UnsafeDatabase(StoreError):

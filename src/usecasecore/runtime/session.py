@@ -23,9 +23,9 @@ class CommandSession(Session):
         seen_version: The version of the aggregate that was looked at; None before it is loaded.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        # No autoflush: a query in `apply` must not write half an aggregate.
-        super().__init__(engine, autoflush=False, expire_on_commit=False)
+    def __init__(self, bind: Engine, **options: Any) -> None:
+        # No autoflush: a query in `apply` must not write half an aggregate. AsyncSession passes options of its own.
+        super().__init__(bind, **{**options, "autoflush": False, "expire_on_commit": False})
         self.step = "begin"
         self.seen_version: int | None = None
         self._committing: Connection | None = None

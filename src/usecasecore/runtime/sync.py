@@ -31,6 +31,7 @@ class Runtime:
     Attributes:
         application: What it runs.
         engine: On what.
+        ledger_schema: The schema that the ledger lives in; None for the connection's default.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Runtime:
         """
         self.application = application
         self.engine = engine
+        self.ledger_schema = ledger_schema
         self._shell = Shell(engine, application, clock, limits, ledger_schema)
         self._commands = command_engine(engine, self._shell.limits)
         self._create = create
