@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from usecasecore.messages import Command, DomainEvent, Job, Key, Result, Sensitive
     from usecasecore.policy import AllowAll, Decision, Policy, PolicyRequest
     from usecasecore.runtime import Limits, Runtime
+    from usecasecore.runtime.asynchronous import AsyncRuntime
     from usecasecore.usecase import UseCase
 
 __all__ = [
     "Actor",
     "AllowAll",
     "Application",
+    "AsyncRuntime",
     "Clock",
     "Command",
     "Conflict",
@@ -63,6 +65,7 @@ _HOMES = {
     "messages": ("Command", "DomainEvent", "Job", "Key", "Result", "Sensitive"),
     "policy": ("AllowAll", "Decision", "Policy", "PolicyRequest"),
     "runtime": ("Limits", "Runtime"),
+    "runtime.asynchronous": ("AsyncRuntime",),
     "usecase": ("UseCase",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

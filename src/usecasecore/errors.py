@@ -365,18 +365,18 @@ class StaleVersion(Rejected):
 
 
 class ConstraintViolated(Rejected):
-    """A constraint of the database refused what the command was to write.
+    """The database refused what the command was to write.
 
     Attributes:
-        constraint: Its name where the database tells it, else an empty string.
+        constraint: The name of the constraint; an empty string where a value did not fit its column.
     """
 
     code = "constraint_violated"
 
     def __init__(self, *, use_case: str, constraint: str = "") -> None:
         self.use_case, self.constraint = use_case, constraint
-        name = f" {constraint!r}" if constraint else ""
-        super().__init__(f"{use_case}: the database's constraint{name} refused the change")
+        why = f"the constraint {constraint!r} forbids it" if constraint else "a value is out of the range of its column"
+        super().__init__(f"{use_case}: the database refused the change; {why}")
 
 
 class DomainError(Rejected):

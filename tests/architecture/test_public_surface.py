@@ -41,9 +41,16 @@ def test_the_help_of_the_command_line_loads_neither_sqlalchemy_nor_pydantic() ->
 
 
 def test_the_whole_core_loads_no_optional_package() -> None:
-    loaded = loaded_after("import usecasecore\nfor name in usecasecore.__all__: getattr(usecasecore, name)")
+    names = [name for name in usecasecore.__all__ if name != "AsyncRuntime"]
+    loaded = loaded_after(f"import usecasecore\nfor name in {names}: getattr(usecasecore, name)")
     assert "sqlalchemy" in loaded
     assert not loaded & {"psycopg", "asyncpg", "aiosqlite", "greenlet", "sqlmodel", "fastapi", "graphviz", "typer", "pytest"}
+
+
+def test_the_asynchronous_front_door_names_the_extra_that_it_needs() -> None:
+    script = "import sys\nsys.modules['greenlet'] = None\nfrom usecasecore import AsyncRuntime"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == 'ImportError: AsyncRuntime needs greenlet: pip install "usecasecore[asyncio]"'
 
 
 def test_every_name_of_the_root_is_there_and_no_other() -> None:

@@ -31,7 +31,7 @@ from tests.accounts import (
     application,
     deposit_doing,
 )
-from tests.integration.conftest import Bank
+from tests.bank import Bank
 from usecasecore import Actor, Decision, ExecutionContext, Policy, PolicyRequest
 from usecasecore.errors import (
     AggregateNotFound,

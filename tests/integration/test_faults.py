@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -11,24 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
-from tests.accounts import ADA, NOON, Account, Base, Deposit, MakeDeposit, Open, Ping, application, deposit_doing
-from tests.integration.conftest import Bank
-from usecasecore import Application, ExecutionContext, Limits, Runtime
+from tests.accounts import ADA, Account, Deposit, MakeDeposit, Open, Ping, application, deposit_doing
+from tests.bank import Bank, on_postgres
+from tests.integration.test_idempotency import meet
+from usecasecore import ExecutionContext, Limits
 from usecasecore.errors import AggregateBusy, DatabaseUnavailable, OutcomeUnknown, RetriesExhausted
 
+BankWith = Callable[..., Bank]
 QUICK = Limits(lock_timeout=timedelta(milliseconds=100), busy_timeout=timedelta(milliseconds=100))
-
-
-@pytest.fixture
-def postgres(postgres_url: str) -> Iterator[Engine]:
-    engine = create_engine(postgres_url, pool_size=20)
-    Base.metadata.create_all(engine)
-    yield engine
-    engine.dispose()
-
-
-def bank_on(engine: Engine, app: Application | None = None, limits: Limits | None = None) -> Bank:
-    return Bank(engine, Runtime(engine, app or application(), clock=lambda: NOON, limits=limits))
 
 
 def raising(state: str, times: int, calls: list[int]) -> Callable[[Deposit, Account, ExecutionContext], None]:
@@ -44,9 +33,10 @@ def raising(state: str, times: int, calls: list[int]) -> Callable[[Deposit, Acco
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
-def test_serialization_failures_and_deadlocks_start_the_whole_use_case_anew(postgres: Engine, state: str) -> None:
+@on_postgres
+def test_serialization_failures_and_deadlocks_start_the_whole_use_case_anew(bank_with: BankWith, state: str) -> None:
     calls: list[int] = []
-    bank = bank_on(postgres, application(deposit_doing(raising(state, 2, calls)), instead_of=MakeDeposit))
+    bank = bank_with(application(deposit_doing(raising(state, 2, calls)), instead_of=MakeDeposit))
     account_id = bank.open()
     assert bank.runtime.execute(Deposit(account_id=account_id, amount=5)).balance == 5
     assert len(calls) == 3
@@ -54,9 +44,10 @@ def test_serialization_failures_and_deadlocks_start_the_whole_use_case_anew(post
     assert len(bank.rows("audit")) == 2
 
 
-def test_new_starts_end_after_the_limit(postgres: Engine) -> None:
+@on_postgres
+def test_new_starts_end_after_the_limit(bank_with: BankWith) -> None:
     calls: list[int] = []
-    bank = bank_on(postgres, application(deposit_doing(raising("40001", 99, calls)), instead_of=MakeDeposit))
+    bank = bank_with(application(deposit_doing(raising("40001", 99, calls)), instead_of=MakeDeposit))
     account_id = bank.open()
     with pytest.raises(RetriesExhausted) as conflict:
         bank.runtime.execute(Deposit(account_id=account_id, amount=5))
@@ -65,29 +56,27 @@ def test_new_starts_end_after_the_limit(postgres: Engine) -> None:
     assert bank.rows("attempt") == []
 
 
-def test_a_deadlock_of_two_commands_is_resolved(postgres: Engine) -> None:
-    meet = threading.Barrier(2, timeout=5)
-    seen: list[Any] = []
+@on_postgres
+def test_a_deadlock_of_two_commands_is_resolved(bank_with: BankWith) -> None:
+    arrived: list[int] = []
 
     def lock_the_other(command: Deposit, account: Account, context: ExecutionContext) -> None:
-        if len(seen) < 2:
-            seen.append(account.id)
-            meet.wait()
+        meet(arrived, context, 2)
         context.session.execute(text("update accounts set pin = 'x' where id <> :id"), {"id": account.id})
         account.balance += command.amount
 
     limits = Limits(lock_timeout=timedelta(seconds=20))
-    bank = bank_on(postgres, application(deposit_doing(lock_the_other), instead_of=MakeDeposit), limits)
+    bank = bank_with(application(deposit_doing(lock_the_other), instead_of=MakeDeposit), limits)
     accounts = [bank.open("a"), bank.open("b")]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda one: bank.runtime.execute(Deposit(account_id=one, amount=5)), accounts))
     assert [bank.account(one).balance for one in accounts] == [5, 5]
 
 
-def test_a_lock_that_somebody_holds_makes_it_busy(engine: Engine) -> None:
-    bank = bank_on(engine, limits=QUICK)
+def test_a_lock_that_somebody_holds_makes_it_busy(bank_with: BankWith) -> None:
+    bank = bank_with(application(), QUICK)
     account_id = bank.open()
-    with engine.connect() as holder:
+    with bank.engine.connect() as holder:
         holder.execute(text("update accounts set balance = balance"))
         with pytest.raises(AggregateBusy):
             bank.runtime.execute(Deposit(account_id=account_id, amount=5))
@@ -95,13 +84,19 @@ def test_a_lock_that_somebody_holds_makes_it_busy(engine: Engine) -> None:
     assert bank.runtime.execute(Deposit(account_id=account_id, amount=5)).balance == 5
 
 
-def test_the_lock_timeout_stays_in_its_transaction(postgres: Engine) -> None:
-    engine = create_engine(postgres.url, pool_size=1, max_overflow=0)
-    bank = bank_on(engine, limits=QUICK)
-    bank.runtime.execute(Deposit(account_id=bank.open(), amount=5))
-    with engine.connect() as connection:
-        assert connection.scalar(text("show lock_timeout")) == "0"
-    engine.dispose()
+@on_postgres
+def test_the_lock_timeout_stays_in_its_transaction(bank_with: BankWith) -> None:
+    bank = bank_with(application(), QUICK)
+    account_id = bank.open()
+    found: list[Any] = []
+
+    def look(connection: Connection) -> None:
+        found.append(connection.exec_driver_sql("show lock_timeout").scalar())
+
+    event.listen(bank.wire, "begin", look)
+    for _ in range(3):
+        bank.runtime.execute(Deposit(account_id=account_id, amount=5))
+    assert found == ["0", "0", "0"]
 
 
 class CutAtCommit:
@@ -115,21 +110,25 @@ class CutAtCommit:
         if self.left == 0:
             return
         self.left -= 1
-        driver: Any = connection.connection.driver_connection
+        dbapi, driver = connection.connection.dbapi_connection, connection.connection.driver_connection
         if self.applied:
-            driver.execute("COMMIT")
-        driver.pgconn.finish()
+            dbapi.cursor().execute("COMMIT")
+        if hasattr(driver, "terminate"):  # asyncpg
+            driver.terminate()
+        else:
+            driver.pgconn.finish()
 
 
 @pytest.mark.parametrize("applied", [False, True])
 @pytest.mark.parametrize("key", [None, "k"])
+@on_postgres
 def test_a_commit_whose_answer_is_lost_takes_effect_once_and_is_reported_as_done(
-    postgres: Engine, applied: bool, key: str | None
+    bank_with: BankWith, applied: bool, key: str | None
 ) -> None:
-    bank = bank_on(postgres)
+    bank = bank_with(application())
     account_id = bank.open()
     bank.runtime.check()
-    cut = CutAtCommit(postgres, applied=applied)
+    cut = CutAtCommit(bank.wire, applied=applied)
     outcome = bank.runtime.run(Deposit(account_id=account_id, amount=5), actor=ADA, idempotency_key=key)
     assert cut.left == 0
     assert outcome.replayed is applied
@@ -139,18 +138,20 @@ def test_a_commit_whose_answer_is_lost_takes_effect_once_and_is_reported_as_done
 
 
 @pytest.mark.parametrize("command", [Open(owner="x"), Ping(owner="x")])
-def test_the_same_holds_where_no_row_is_locked(postgres: Engine, command: Any) -> None:
-    bank = bank_on(postgres)
+@on_postgres
+def test_the_same_holds_where_no_row_is_locked(bank_with: BankWith, command: Any) -> None:
+    bank = bank_with(application())
     bank.runtime.check()
-    CutAtCommit(postgres, applied=True)
+    CutAtCommit(bank.wire, applied=True)
     assert bank.runtime.run(command).replayed
     assert len(bank.rows("audit")) == 1
 
 
-def test_when_nobody_answers_in_time_the_outcome_is_unknown_with_its_key(postgres: Engine) -> None:
-    bank = bank_on(postgres, limits=Limits(commit_deadline=timedelta(milliseconds=200)))
+@on_postgres
+def test_when_nobody_answers_in_time_the_outcome_is_unknown_with_its_key(bank_with: BankWith) -> None:
+    bank = bank_with(application(), limits=Limits(commit_deadline=timedelta(milliseconds=200)))
     account_id = bank.open()
-    cut = CutAtCommit(postgres, applied=False, times=10_000)
+    cut = CutAtCommit(bank.wire, applied=False, times=10_000)
     with pytest.raises(OutcomeUnknown) as conflict:
         bank.runtime.run(Deposit(account_id=account_id, amount=5), actor=ADA)
     cut.left = 0
@@ -158,10 +159,11 @@ def test_when_nobody_answers_in_time_the_outcome_is_unknown_with_its_key(postgre
     assert bank.account(account_id).balance == 5
 
 
-def test_pooled_connections_that_died_are_replaced_without_anybody_noticing(postgres: Engine) -> None:
-    bank = bank_on(postgres)
+@on_postgres
+def test_pooled_connections_that_died_are_replaced_without_anybody_noticing(bank_with: BankWith) -> None:
+    bank = bank_with(application())
     account_id = bank.open()
-    other = create_engine(postgres.url)
+    other = create_engine(bank.engine.url)
     with other.begin() as connection:
         connection.execute(
             text(
@@ -172,10 +174,11 @@ def test_pooled_connections_that_died_are_replaced_without_anybody_noticing(post
     assert bank.runtime.execute(Deposit(account_id=account_id, amount=5)).balance == 5
 
 
-def test_a_database_that_is_gone_is_a_store_error_that_quotes_nothing(postgres: Engine) -> None:
-    bank = bank_on(postgres)
+@on_postgres
+def test_a_database_that_is_gone_is_a_store_error_that_quotes_nothing(bank_with: BankWith) -> None:
+    bank = bank_with(application())
     account_id = bank.open()
-    with postgres.begin() as connection:
+    with bank.engine.begin() as connection:
         connection.execute(text("drop table usecasecore_audit"))
     with pytest.raises(DatabaseUnavailable) as wrong:
         bank.runtime.execute(Deposit(account_id=account_id, amount=123456))
@@ -184,9 +187,9 @@ def test_a_database_that_is_gone_is_a_store_error_that_quotes_nothing(postgres: 
     assert bank.account(account_id).balance == 0
 
 
-def test_sixteen_writers_on_one_aggregate_lose_nothing(engine: Engine) -> None:
+def test_sixteen_writers_on_one_aggregate_lose_nothing(bank_with: BankWith) -> None:
     patient = Limits(lock_timeout=timedelta(seconds=30), busy_timeout=timedelta(seconds=60))
-    bank = bank_on(engine, limits=patient)
+    bank = bank_with(application(), patient)
     account_id = bank.open()
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda _: bank.runtime.execute(Deposit(account_id=account_id, amount=1)), range(160)))

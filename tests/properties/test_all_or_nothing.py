@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, event
 
-from tests.accounts import ADA, NOON, Base, Deposit, Freeze, Open, Ping, SetPin, application
-from tests.integration.conftest import Bank
-from usecasecore import Command, Runtime
+from tests.accounts import ADA, Deposit, Freeze, Open, Ping, SetPin
+from tests.bank import Bank
+from usecasecore import Command
 
 
 class FailAt:
@@ -33,14 +33,6 @@ class FailAt:
             raise MemoryError("failed on purpose")
 
 
-@pytest.fixture
-def bank(database_url: str) -> Iterator[Bank]:
-    engine = create_engine(database_url)
-    Base.metadata.create_all(engine)
-    yield Bank(engine, Runtime(engine, application(), clock=lambda: NOON))
-    engine.dispose()
-
-
 @pytest.mark.parametrize("key", [None, "k"])
 @pytest.mark.parametrize(
     "make",
@@ -54,8 +46,9 @@ def bank(database_url: str) -> Iterator[Bank]:
 )
 def test_whatever_statement_fails_nothing_is_left(bank: Bank, make: Callable[[Any], Command[Any]], key: str | None) -> None:
     account_id = bank.open()
+    bank.runtime.check()
     before, account = bank.counts(), bank.account(account_id)
-    failures = FailAt(bank.engine)
+    failures = FailAt(bank.wire)
     n = 0
     while True:
         n += 1

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
-from tests.accounts import ADA, NOON, Base, Close, Deposit, Flip, Freeze, LimitReached, application
-from tests.integration.conftest import Bank
-from usecasecore import Rejected, Runtime
+from tests.accounts import ADA, Close, Deposit, Flip, Freeze, LimitReached
+from tests.bank import Bank
+from usecasecore import Rejected
 from usecasecore.errors import GuardRejected, IdempotencyKeyReused, TransitionNotAllowed
 
 COMMANDS: dict[str, Any] = {
@@ -67,14 +66,6 @@ class Model:
     def _refused(self, kind: type[Rejected]) -> type[Rejected]:
         self.attempts += 1
         return kind
-
-
-@pytest.fixture
-def bank(database_url: str) -> Any:
-    engine = create_engine(database_url)
-    Base.metadata.create_all(engine)
-    yield Bank(engine, Runtime(engine, application(), clock=lambda: NOON))
-    engine.dispose()
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -258,13 +258,14 @@ def _write_all(tables: LedgerTables, claimed: bool) -> TextClause:
         changed = ("version", "result_type", "result", "expires_at")
         keep = (
             f"update {idempotency} set {', '.join(f'{name} = :uc_{name}' for name in changed)} "
-            "where tenant = :uc_tenant and actor = :uc_actor and use_case = :uc_use_case and key = :uc_key returning 1"
+            "where tenant = :uc_tenant and actor = :uc_actor and use_case = :uc_use_case and key = :uc_key "
+            "and now() = :began returning 1"
         )
         names = [*changed, "tenant", "actor", "use_case", "key"]
     else:
         keep = (
-            f"insert into {idempotency} ({', '.join(names)}) values ({', '.join(f':uc_{name}' for name in names)}) "
-            "on conflict do nothing returning 1"
+            f"insert into {idempotency} ({', '.join(names)}) select {', '.join(f':uc_{name}' for name in names)} "
+            "where now() = :began on conflict do nothing returning 1"
         )
     statement = text(
         f"with kept as ({keep}), audited as ({_insert_rows(tables.audit, 'audit', recorded=True)}), "
@@ -290,7 +291,8 @@ def _insert_rows(table: Table, parameter: str, *, recorded: bool) -> str:
     if recorded:
         columns, values = f"{columns}, recorded_at", f"{values}, clock_timestamp()"
     source = f"json_to_recordset(cast(:{parameter} as json)) as rows({types})"
-    return f"insert into {_quoted(table)} ({columns}) select {values} from {source}"
+    # Outside of a transaction each statement commits itself: then nothing must be inserted.
+    return f"insert into {_quoted(table)} ({columns}) select {values} from {source} where now() = :began"
 
 
 def _quoted(table: Table) -> str:

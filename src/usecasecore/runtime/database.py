@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -38,7 +39,14 @@ def command_engine(engine: Engine, limits: Limits) -> Engine:
 
     if not any(getattr(known, "__qualname__", "") == begin.__qualname__ for known in engine.dispatch.begin):
         event.listen(engine, "begin", begin)
+        event.listen(engine, "invalidate", _let_go)
     return engine.execution_options(**{_WRITES: True})
+
+
+def _let_go(connection: Any, _record: Any, _error: BaseException | None) -> None:
+    # A closed connection whose last cursor is still referred to, by a traceback say, lives on and keeps the write lock.
+    with suppress(Exception):
+        connection.rollback()
 
 
 def _configure_sqlite(connection: Any, busy_milliseconds: int) -> None:

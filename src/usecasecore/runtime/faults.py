@@ -38,6 +38,8 @@ def fault_of(error: StatementError) -> Fault:
         return Fault.LOST
     if state == "25P02":
         return Fault.ABORTED
+    if (state or "").startswith("22"):  # asyncpg's come without SQLAlchemy's DataError
+        return Fault.VALUE
     if isinstance(error, IntegrityError):
         return Fault.CONSTRAINT
     if isinstance(error.orig, sqlite3.Error):

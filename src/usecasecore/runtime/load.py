@@ -180,7 +180,7 @@ def _about_the_value(error: Exception) -> bool:
         return True
     state = sqlstate_of(error)
     if state is not None:
-        return state in _WRONG_TYPE
+        return state in _WRONG_TYPE or state.startswith("22")
     return isinstance(error, ProgrammingError) or isinstance(error.orig, sqlite3.InterfaceError)
 
 

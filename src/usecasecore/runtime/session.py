@@ -117,5 +117,11 @@ def _roll_back(connection: Connection) -> None:
 
 
 def _driver_in_transaction(connection: Connection) -> bool:
-    # sqlite3 knows whether a transaction is open; for PostgreSQL the ledger's statement compares transaction times.
-    return getattr(connection.connection.driver_connection, "in_transaction", True) is not False
+    # A first look, by what the drivers know. If user code has begun another transaction since, the ledger's own statement
+    # finds out, by the time at which the transaction began.
+    driver: Any = connection.connection.driver_connection
+    if hasattr(driver, "is_in_transaction"):  # asyncpg
+        return bool(driver.is_in_transaction())
+    if hasattr(driver, "pgconn"):  # psycopg; 0 is "idle"
+        return bool(driver.info.transaction_status)
+    return getattr(driver, "in_transaction", True) is not False  # sqlite3, aiosqlite

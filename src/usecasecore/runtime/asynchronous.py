@@ -1,0 +1,176 @@
+"""AsyncRuntime: the front door for asynchronous code. The shell behind it is the synchronous one, run inside a greenlet."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from usecasecore.application import Application
+from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
+from usecasecore.messages import Command, Result
+from usecasecore.runtime.call import Asked, Call
+from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
+from usecasecore.runtime.limits import Limits
+from usecasecore.runtime.plan import Plan
+from usecasecore.runtime.session import CommandSession
+from usecasecore.runtime.shell import Shell
+
+try:
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+except ImportError as error:
+    raise ImportError('AsyncRuntime needs greenlet: pip install "usecasecore[asyncio]"') from error
+
+__all__ = ["AsyncRuntime"]
+
+R = TypeVar("R", bound=Result)
+
+
+class AsyncRuntime:
+    """Runs the use cases of an application on an asynchronous engine. One instance serves all tasks of an event loop.
+
+    Use cases, guards and policies stay plain functions; lazy loading works in them.
+
+    Attributes:
+        application: What it runs.
+        engine: On what.
+        ledger_schema: The schema that the ledger lives in; None for the connection's default.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        application: Application,
+        *,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        create: bool = False,
+        ledger_schema: str | None = None,
+        asynchronous_commit: bool = False,
+    ) -> None:
+        """Set the runtime up; see `Runtime`."""
+        self.application = application
+        self.engine = engine
+        self.ledger_schema = ledger_schema
+        self._shell = Shell(engine.sync_engine, application, clock, limits, ledger_schema)
+        self._commands = AsyncEngine(command_engine(engine.sync_engine, self._shell.limits))
+        self._create = create
+        self._asynchronous_commit = asynchronous_commit
+        self._checked = False
+        self._checking = asyncio.Lock()
+        self._queue = asyncio.Lock() if shares_one_connection(engine.sync_engine) else nullcontext()
+
+    async def execute(
+        self,
+        command: Command[R],
+        /,
+        *,
+        actor: Actor = ANONYMOUS,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> R:
+        """Run the command's use case in a transaction of its own; return its result, committed.
+
+        Args:
+            command: A command of the application's.
+            actor: Who asks, as the caller has authenticated them.
+            idempotency_key: 1 to 255 printable ASCII characters. The same command under the same key, from the same actor,
+                takes effect once, whatever races or fails; each further call returns the first one's result.
+            expected_version: The version of the aggregate that the caller has seen; another one is refused.
+            reason: Why, for the audit entry.
+            request_id: Id of the request that brought the command, for the audit entry.
+            correlation_id: Id of the conversation it belongs to; events and jobs carry it on.
+            causation_id: Id of the message that caused it.
+
+        Raises:
+            Rejected: The command is refused, for good: nothing changed. See `usecasecore.errors` for the kinds.
+            Conflict: Nothing is decided; the same command with the same key may succeed later.
+            StoreError: The database or the ledger is not as it must be.
+            ContractViolation: The use case broke its own declaration; nothing changed.
+            CancelledError: If the task was cancelled; nothing is half-done, and the same command with the same key says what
+                became of it.
+            Exception: Whatever else user code raised; nothing changed.
+        """
+        outcome = await self.run(
+            command,
+            actor=actor,
+            idempotency_key=idempotency_key,
+            expected_version=expected_version,
+            reason=reason,
+            request_id=request_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+        return outcome.result
+
+    async def run(
+        self,
+        command: Command[R],
+        /,
+        *,
+        actor: Actor = ANONYMOUS,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> Outcome[R]:
+        """Do what `execute` does; return the outcome: the result, its key, the version, and whether it is a replay."""
+        asked = Asked(
+            actor=actor,
+            idempotency_key=idempotency_key,
+            expected_version=expected_version,
+            reason=reason,
+            request_id=request_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+        plan, call = self._shell.call(command, asked)
+        if not self._checked:
+            await self.check()
+        async with self._queue:
+            return await self._until_decided(plan, call)
+
+    async def check(self) -> None:
+        """Make sure that the database keeps the runtime's promises; see `Runtime.check`."""
+        async with self._checking, self._queue:
+            if self._create:
+                async with self._commands.begin() as connection:
+                    await connection.run_sync(create_ledger, self._shell.schema)
+            async with self._commands.connect() as connection:
+                await connection.run_sync(check_database, self._shell.schema, asynchronous_commit=self._asynchronous_commit)
+            self._checked = True
+
+    async def _until_decided(self, plan: Plan, call: Call) -> Outcome[Any]:
+        retry = self._shell.retry(plan, call)
+        while True:
+            session = AsyncSession(self._commands, sync_session_class=CommandSession)
+            inner: Any = session.sync_session
+            try:
+                return await session.run_sync(lambda one, call=call: self._shell.attempt(plan, call, one))  # type: ignore[misc]
+            except Exception as error:  # noqa: BLE001 - raised below, or the attempt is repeated
+                decision = self._shell.decide(plan, retry, error, inner)
+            finally:
+                # A second cancellation must not leave the connection with a transaction in it.
+                await asyncio.shield(session.run_sync(lambda one: one.discard()))
+            if isinstance(decision, Exception):
+                await self._record(plan, call, decision, inner)
+                raise decision
+            if inner.step == "commit":
+                call = replace(call, fresh=False)
+            await asyncio.sleep(decision)
+
+    async def _record(self, plan: Plan, call: Call, failure: BaseException, session: CommandSession) -> None:
+        if not self._shell.is_recorded(failure):
+            return
+        try:
+            async with self._commands.begin() as connection:
+                await connection.run_sync(self._shell.record_attempt, plan, call, failure, session.seen_version)
+        except Exception as error:  # noqa: BLE001 - the refusal stands, whether or not it could be written down
+            failure.add_note(f"the attempt could not be recorded: {type(error).__name__}")
