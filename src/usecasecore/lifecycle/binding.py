@@ -17,7 +17,8 @@ from usecasecore.lifecycle.edges import read_edges
 from usecasecore.lifecycle.grants import write
 from usecasecore.lifecycle.graph import LifecycleGraph
 from usecasecore.lifecycle.machine import SharedMachine
-from usecasecore.lifecycle.states import DeclaredState, StateTree, read_states
+from usecasecore.lifecycle.state_tree import DeclaredState, StateTree
+from usecasecore.lifecycle.states import read_states
 from usecasecore.lifecycle.wording import Problems, nearest, snake_case
 
 __all__ = ["Binding", "bind", "version_attribute", "version_keys"]

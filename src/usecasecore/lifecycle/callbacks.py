@@ -81,6 +81,8 @@ def _named(cls: type, name: str) -> Callback:
 
 def _unwrapped(declared: Any) -> Any:
     """Return the function inside a property, a static method or a hybrid: the thing that carries the docstring."""
+    if isinstance(declared, functools.partial):
+        return declared
     for attribute in ("fget", "func", "__func__"):
         inner = getattr(declared, attribute, None)
         if isinstance(inner, FunctionType):

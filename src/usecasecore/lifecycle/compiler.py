@@ -13,7 +13,7 @@ from usecasecore.lifecycle.graph import Edge, LifecycleGraph, StateNode
 from usecasecore.lifecycle.guards import Guard, refuse_awaitable
 from usecasecore.lifecycle.location import Location
 from usecasecore.lifecycle.machine import Calls, Path, Place, SharedMachine
-from usecasecore.lifecycle.states import DeclaredState, StateTree
+from usecasecore.lifecycle.state_tree import DeclaredState, StateTree
 from usecasecore.lifecycle.wording import Problems
 
 __all__ = ["Compiler", "Plan"]

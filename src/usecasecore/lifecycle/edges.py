@@ -9,7 +9,8 @@ from typing import Any
 
 from usecasecore.lifecycle.declaration import Transition
 from usecasecore.lifecycle.location import Location
-from usecasecore.lifecycle.states import DeclaredState, StateTree, in_sequence
+from usecasecore.lifecycle.state_tree import DeclaredState, StateTree
+from usecasecore.lifecycle.states import in_sequence
 from usecasecore.lifecycle.wording import Problems, nearest
 
 __all__ = ["DeclaredEdge", "read_edges"]

@@ -51,6 +51,7 @@ class Lifecycle(Bindable):
 
     Example:
         >>> from enum import StrEnum
+        >>> from usecasecore.lifecycle import Transition
         >>> class OrderState(StrEnum):
         ...     DRAFT, SUBMITTED = "draft", "submitted"
         >>> lifecycle = Lifecycle(

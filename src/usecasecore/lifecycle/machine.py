@@ -178,6 +178,15 @@ class SharedMachine(Machine):
             raise ValueError(f"{self.name}{state!r} is not a state; declared: {', '.join(self._places)}")
         return self.states[name]
 
+    def get_model_state(self, model: object) -> State:
+        """Return the state that a model is in; a new one whose attribute is unset is in the initial one.
+
+        Raises:
+            ValueError: If it is in none of the states.
+        """
+        held = getattr(model, self.model_attribute)
+        return self.get_state(self.initial if held is None else held)
+
     def set_state(self, state: Any, model: Any = None) -> None:
         """Put a model into a state, in the form in which its attribute holds states."""
         name = state.name if isinstance(state, State) else self._readings[state]

@@ -58,8 +58,7 @@ def _on_mapped(mapper: Mapper[Any], cls: type) -> None:
     versioned: list[Bindable] = []
     for attribute, lifecycle, found_on in list(bindables_of(cls)):
         bound = lifecycle.bound_to(mapper, attribute, found_on)
-        # Not setattr: the metaclasses of declarative bases and of SQLModel would take it for a mapped attribute.
-        type.__setattr__(cls, attribute, bound)
+        setattr(cls, attribute, bound)
         versioned.append(bound)
         columns += _settled(bound, mapper)
     columns += _hidden(mapper, {column.key for column in columns})

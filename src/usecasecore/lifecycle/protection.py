@@ -104,12 +104,14 @@ def _attribute_listener(column: Protected) -> Callable[..., None]:
             grant(state, column.key, value)
         elif column.is_change(old, value):
             raise column.refusal("setting the attribute", old, value)
+        else:
+            _require_state(kind, value)
 
     return on_set
 
 
 def _require_state(kind: object, value: Any) -> None:
-    """Refuse at construction what could not be stored anyway."""
+    """Refuse at once what could not be stored anyway."""
     if value is None or isinstance(value, ClauseElement) or not isinstance(kind, StateType):
         return
     if not kind.accepts(value) and not is_unprotected():

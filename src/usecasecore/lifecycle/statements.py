@@ -25,11 +25,12 @@ def watch_sessions() -> None:
 def _on_execute(execution: ORMExecuteState) -> None:
     if is_unprotected():
         return
-    statement: Any = execution.statement
-    for each in _writing(statement):
-        subject = execution.bind_mapper if each is _unwrapped(statement) else None
-        parameters = _rows(execution.parameters) if each is _unwrapped(statement) else []
-        _refuse(each, subject, parameters)
+    outermost = _unwrapped(execution.statement)
+    for statement in _writing(outermost):
+        if statement is outermost:
+            _refuse(statement, execution.bind_mapper, _rows(execution.parameters))
+        else:
+            _refuse(statement, None, [])
 
 
 def _refuse(statement: Any, mapper: Mapper[Any] | None, parameters: list[Mapping[str, Any]]) -> None:
@@ -37,24 +38,31 @@ def _refuse(statement: Any, mapper: Mapper[Any] | None, parameters: list[Mapping
     if not any(protected_columns(table) for table in tables):
         return
     if statement.is_delete:
-        for protected in _owners(tables):
-            raise _own(protected, mapper).refusal("a DELETE statement")
-    how, written = (
-        ("an UPDATE statement", _updates(statement, parameters)) if statement.is_update else ("an upsert", _upserts(statement))
-    )
+        _refuse_row(tables, mapper, "a DELETE statement")
+    elif statement.is_update:
+        _refuse_values(_updates(statement, parameters), tables, mapper, "an UPDATE statement")
+    else:
+        _refuse_values(_upserts(statement), tables, mapper, "an upsert")
+        if _replaces(statement):
+            _refuse_row(tables, mapper, "an INSERT OR REPLACE")
+
+
+def _refuse_row(tables: Iterable[Any], mapper: Mapper[Any] | None, how: str) -> None:
+    every = (found for table in tables for found in protected_columns(table).values())
+    states = next((found for found in every if found[0].is_state), None)
+    if states is not None:
+        raise _own(states, mapper).refusal(how)
+
+
+def _refuse_values(written: Iterator[tuple[Any, Any]], tables: Iterable[Any], mapper: Mapper[Any] | None, how: str) -> None:
     for key, value in written:
         found = _protected(key, mapper, tables)
         if found is not None:
-            new = value.value if isinstance(value, BindParameter) else value
-            raise _own(found, mapper).refusal(how, None, new)
-    if statement.is_insert and _replaces(statement):
-        for protected in _owners(tables):
-            raise _own(protected, mapper).refusal("an INSERT OR REPLACE")
+            raise _own(found, mapper).refusal(how, None, value.value if isinstance(value, BindParameter) else value)
 
 
 def _writing(statement: Any) -> Iterator[Any]:
     """Yield the INSERT, UPDATE and DELETE parts of a statement, those in common table expressions included."""
-    statement = _unwrapped(statement)
     if getattr(statement, "is_dml", False):
         for part in visitors.iterate(statement):
             if getattr(part, "is_dml", False):
@@ -111,13 +119,6 @@ def _upserts(statement: Any) -> Iterator[tuple[Any, Any]]:
 
 def _replaces(statement: Any) -> bool:
     return any("REPLACE" in str(prefix).upper() for prefix, _ in getattr(statement, "_prefixes", ()))
-
-
-def _owners(tables: Iterable[Any]) -> Iterator[list[Protected]]:
-    for table in tables:
-        for found in protected_columns(table).values():
-            if found[0].is_state:
-                yield found
 
 
 def _protected(key: Any, mapper: Mapper[Any] | None, tables: Iterable[Any]) -> list[Protected] | None:

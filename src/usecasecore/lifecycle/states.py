@@ -7,16 +7,16 @@ a separator other than the default was asked for and occurs in a name; elsewhere
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from enum import Enum, EnumMeta
 from itertools import product
 from typing import Any
 
 from usecasecore.lifecycle.location import Location
+from usecasecore.lifecycle.state_tree import DeclaredState, StateTree, shown
 from usecasecore.lifecycle.wording import Problems, nearest
 
-__all__ = ["DEFAULT_SEPARATOR", "DeclaredState", "StateTree", "in_sequence", "read_states"]
+__all__ = ["DEFAULT_SEPARATOR", "in_sequence", "read_states"]
 
 DEFAULT_SEPARATOR = "_"
 _KEYS = (
@@ -36,110 +36,6 @@ _REFUSED_KEYS = {
     "ignore_invalid_triggers": "a trigger that is not possible is always refused; leave `ignore_invalid_triggers` out",
     "remap": "`remap` is not supported; write the transition out",
 }
-
-
-@dataclass(slots=True, eq=False)
-class DeclaredState:
-    """One state as declared.
-
-    Attributes:
-        path: The names from the outermost state down to this one.
-        name: The path joined by the separator.
-        origin: What stands in the declaration: a member, a string, or a pytransitions `State`.
-        spellings: Every full name that means it: by the members' names and by their values.
-        initial: The child to enter, as declared; resolved to `initial_child`.
-        transitions: Transitions declared inside of it, with names relative to it.
-    """
-
-    path: tuple[str, ...]
-    name: str
-    origin: object
-    spellings: frozenset[str]
-    on_enter: tuple[object, ...] = ()
-    on_exit: tuple[object, ...] = ()
-    on_final: tuple[object, ...] = ()
-    final: bool = False
-    initial: object = None
-    transitions: tuple[object, ...] = ()
-    description: str = ""
-    children: list[DeclaredState] = field(default_factory=list)
-    initial_child: DeclaredState | None = None
-
-    @property
-    def member(self) -> Enum | None:
-        """The enum member that it was declared by."""
-        return self.origin if isinstance(self.origin, Enum) else None
-
-    @property
-    def resting(self) -> bool:
-        """Whether an aggregate can be found in it."""
-        return self.initial_child is None
-
-    def landing(self) -> Iterator[DeclaredState]:
-        """Yield the states that are entered after this one, by way of the initial children."""
-        inner = self.initial_child
-        while inner is not None:
-            yield inner
-            inner = inner.initial_child
-
-
-class StateTree:
-    """Every state of one lifecycle, and the ways to refer to it.
-
-    Attributes:
-        states: By full name, parents before their children, otherwise in the order declared.
-        nested: Whether any state has children.
-        separator: What joins the parts of a full name.
-    """
-
-    def __init__(self, separator: str) -> None:
-        self.states: dict[str, DeclaredState] = {}
-        self.nested = False
-        self.separator = separator
-
-    def value(self, state: DeclaredState) -> Any:
-        """Return what the column stores: a member's value, or the full name where states are nested."""
-        return state.member.value if state.member is not None and not self.nested else state.name
-
-    def within(self, scope: tuple[str, ...]) -> list[DeclaredState]:
-        """Return the states directly inside `scope`."""
-        return [state for state in self.states.values() if state.path[:-1] == scope]
-
-    def below(self, scope: tuple[str, ...]) -> list[DeclaredState]:
-        """Return the states inside `scope` at any depth."""
-        depth = len(scope)
-        return [state for state in self.states.values() if len(state.path) > depth and state.path[:depth] == scope]
-
-    def find(self, reference: object, scope: tuple[str, ...] = ()) -> DeclaredState:
-        """Return the state meant by a member, name, value or `State` object, relative to `scope`.
-
-        Raises:
-            LookupError: If there is none, or more than one; the message is the rest of a sentence about it.
-        """
-        found = list(self._matches(reference, scope))
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise LookupError(f"{_show(reference)} is in {' and in '.join(state.name for state in found)}; write the full name")
-        depth = len(scope)
-        known = (self.separator.join(state.path[depth:]) for state in self.below(scope))
-        inside = f" inside {self.separator.join(scope)!r}" if scope else ""
-        raise LookupError(f"there is no state {_show(reference)}{inside}{nearest(_plain(reference), known)}")
-
-    def _matches(self, reference: object, scope: tuple[str, ...]) -> Iterable[DeclaredState]:
-        candidates = self.below(scope)
-        same = [state for state in candidates if state.origin is reference]
-        if same:
-            return same
-        if isinstance(reference, Enum):
-            reference = reference.value if isinstance(reference.value, (str, int)) else reference.name
-        elif not isinstance(reference, (str, int)):
-            reference = getattr(reference, "name", None)
-        if isinstance(reference, str):
-            full = self.separator.join((*scope, reference))
-            exact = [state for state in candidates if state.name == full]
-            return exact or [state for state in candidates if full in state.spellings]
-        return [state for state in candidates if state.member is not None and state.member.value == reference]
 
 
 def read_states(declared: object, separator: str, location: Location, problems: Problems) -> StateTree:
@@ -192,7 +88,9 @@ class _Reader:
         """Refuse `a_b` beside a state `a` where states are nested: for pytransitions it would be inside of `a`."""
         outer = self.tree.separator.join((*state.path[:-1], state.path[-1].rpartition(self.tree.separator)[0]))
         if self.tree.nested and outer in self.tree.states and state.path[-1] != outer:
-            self._complain(f"state {state.name!r} reads as if it were inside {outer!r}; declare it there, or choose another `separator`")
+            self._complain(
+                f"state {state.name!r} reads as if it were inside {outer!r}; declare it there, or choose another `separator`"
+            )
 
     def _complain(self, text: str) -> None:
         self._problems.add(self._location, text)
@@ -215,16 +113,16 @@ class _Reader:
         return None
 
     def _checked(self, fields: dict[str, Any]) -> dict[str, Any] | None:
-        shown = fields.get("name", fields)
+        name = fields.get("name", fields)
         if not isinstance(fields.get("name"), (str, Enum)):
-            self._complain(f"state {shown!r} needs a `name`: a string or an enum member")
+            self._complain(f"state {name!r} needs a `name`: a string or an enum member")
             return None
         for key, why in _REFUSED_KEYS.items():
             if fields.pop(key, None):
-                self._complain(f"state {_show(shown)}: {why}")
+                self._complain(f"state {shown(name)}: {why}")
         for key in fields:
             if key not in _KEYS:
-                self._complain(f"state {_show(shown)} has an unknown key {key!r}{nearest(key, _KEYS)}")
+                self._complain(f"state {shown(name)} has an unknown key {key!r}{nearest(key, _KEYS)}")
         return fields
 
     def _add(self, fields: dict[str, Any], parent: DeclaredState | None) -> None:
@@ -291,11 +189,3 @@ def _label(origin: Any) -> str:
     if isinstance(origin, Enum):
         return str(origin.value) if isinstance(origin.value, str) else origin.name
     return str(origin if isinstance(origin, str) else origin.name)
-
-
-def _plain(reference: object) -> object:
-    return reference.value if isinstance(reference, Enum) else reference
-
-
-def _show(reference: object) -> str:
-    return str(reference) if isinstance(reference, Enum) and not isinstance(reference.value, str) else repr(_plain(reference))
