@@ -143,10 +143,10 @@ class StateWriteRefused(ContractViolation):
         self.lifecycle, self.column, self.how = lifecycle, column, how
         self.source, self.dest = source, dest
         self.use_cases = tuple(use_cases)
-        change = f" ({source!r} to {dest!r})" if source is not None and dest is not None else ""
+        change = f", {source!r} to {dest!r}" if source is not None and dest is not None else ""
         cure = "use cases that can: " + ", ".join(self.use_cases) if self.use_cases else "no use case is registered that can"
         super().__init__(
-            f"{lifecycle}: {how} would change {column!r}{change} past the runtime; {cure}; "
+            f"{lifecycle}: {how} past the runtime is refused (column {column!r}{change}); {cure}; "
             "for a data repair, say so with `unprotected(reason=...)`"
         )
 

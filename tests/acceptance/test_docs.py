@@ -23,12 +23,14 @@ def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, module.__name__, module)  # pydantic and SQLAlchemy look names up where a class was defined
     names = vars(module)
     for block in BLOCK.findall(page.read_text()):
-        exec(compile(block, str(page), "exec", dont_inherit=True), names)  # noqa: S102 - that is the point
+        exec(compile(block, str(page), "exec", dont_inherit=True), names)
     if engine := names.get("engine"):
         engine.dispose()
 
 
-def test_the_readme_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readme_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     test_the_blocks_of_a_page_run(ROOT / "README.md", tmp_path, monkeypatch)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ["submitted", "True 2", "order: 'submit' is not possible from 'submitted'; possible: cancel"]

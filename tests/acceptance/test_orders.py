@@ -81,18 +81,18 @@ def test_an_empty_order_is_not_submitted(runtime: Runtime, draft: UUID) -> None:
 
 
 def test_a_wrong_amount_is_a_domain_error(runtime: Runtime, draft: UUID) -> None:
-    runtime.execute(AddLine(order_id=draft, article="lamp", quantity=1, unit_price=Decimal("5")))
+    runtime.execute(AddLine(order_id=draft, article="lamp", quantity=1, unit_price=Decimal(5)))
     runtime.execute(Submit(order_id=draft))
     with pytest.raises(WrongAmount) as refused:
-        runtime.execute(Pay(order_id=draft, amount=Decimal("4"), card_token="tok_4242"))
-    assert (refused.value.due, refused.value.offered) == (Decimal("5"), Decimal("4"))
+        runtime.execute(Pay(order_id=draft, amount=Decimal(4), card_token="tok_4242"))
+    assert (refused.value.due, refused.value.offered) == (Decimal(5), Decimal(4))
     assert refused.value.code == "wrong_amount"
 
 
 def test_an_order_is_cancelled_from_inside_the_nested_state_and_for_a_reason(runtime: Runtime, draft: UUID) -> None:
-    runtime.execute(AddLine(order_id=draft, article="lamp", quantity=1, unit_price=Decimal("5")))
+    runtime.execute(AddLine(order_id=draft, article="lamp", quantity=1, unit_price=Decimal(5)))
     runtime.execute(Submit(order_id=draft))
-    runtime.execute(Pay(order_id=draft, amount=Decimal("5"), card_token="tok_4242"))
+    runtime.execute(Pay(order_id=draft, amount=Decimal(5), card_token="tok_4242"))
     runtime.execute(StartFulfilment(order_id=draft))
     with pytest.raises(InvalidCommand, match="wants a reason"):
         runtime.execute(Cancel(order_id=draft))

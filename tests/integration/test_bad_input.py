@@ -105,7 +105,7 @@ def test_a_command_that_no_use_case_takes_is_refused(bank: Bank) -> None:
     with pytest.raises(InvalidCommand, match="no use case takes it; there are use cases for: Close, Deposit"):
         bank.runtime.execute(Unknown())
     with pytest.raises(InvalidCommand):
-        bank.runtime.execute("Deposit")  # type: ignore[arg-type]
+        bank.runtime.execute("Deposit")
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,8 @@ class CutAtCommit:
         if self.left == 0:
             return
         self.left -= 1
-        dbapi, driver = connection.connection.dbapi_connection, connection.connection.driver_connection
+        dbapi: Any = connection.connection.dbapi_connection
+        driver: Any = connection.connection.driver_connection
         if self.applied:
             dbapi.cursor().execute("COMMIT")
         if hasattr(driver, "terminate"):  # asyncpg

@@ -153,7 +153,8 @@ def test_a_hundred_concurrent_duplicates_are_one_effect(
 
     def once(_: int) -> Outcome[Any]:
         start.wait()
-        return bank.runtime.run(make(account_id), actor=ADA, idempotency_key="k", reason="x")
+        outcome: Outcome[Any] = bank.runtime.run(make(account_id), actor=ADA, idempotency_key="k", reason="x")
+        return outcome
 
     calls.clear()
     with ThreadPoolExecutor(100) as pool:

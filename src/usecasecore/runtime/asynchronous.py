@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from sqlalchemy.orm import Session
+
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
 from usecasecore.messages import Command, Result
@@ -158,7 +160,7 @@ class AsyncRuntime:
                 decision = self._shell.decide(plan, retry, error, inner)
             finally:
                 # A second cancellation must not leave the connection with a transaction in it.
-                await asyncio.shield(session.run_sync(lambda one: one.discard()))
+                await asyncio.shield(session.run_sync(_discard))
             if isinstance(decision, Exception):
                 await self._record(plan, call, decision, inner)
                 raise decision
@@ -174,3 +176,8 @@ class AsyncRuntime:
                 await connection.run_sync(self._shell.record_attempt, plan, call, failure, session.seen_version)
         except Exception as error:  # noqa: BLE001 - the refusal stands, whether or not it could be written down
             failure.add_note(f"the attempt could not be recorded: {type(error).__name__}")
+
+
+def _discard(session: Session) -> None:
+    assert isinstance(session, CommandSession)
+    session.discard()

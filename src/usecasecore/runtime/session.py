@@ -110,8 +110,9 @@ def _roll_back(connection: Connection) -> None:
     # still in it, perhaps, and the next user of the connection would commit our half.
     if connection.invalidated or connection.closed:
         return
+    driver: Any = connection.connection.dbapi_connection
     try:
-        connection.connection.dbapi_connection.rollback()
+        driver.rollback()
     except Exception:  # noqa: BLE001 - whatever is wrong with it, nobody may use it again
         connection.invalidate()
 
