@@ -11,6 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, select, text
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
@@ -18,6 +19,7 @@ from tests.accounts import ADA, Account, Base, Deposit, Open, application
 from usecasecore import Runtime, migrations
 from usecasecore.errors import DefinitionError, LedgerOutdated, UnsafeDatabase
 from usecasecore.ledger import ledger_tables
+from usecasecore.ledger.store import store_for
 
 
 @pytest.fixture
@@ -138,6 +140,11 @@ def test_create_is_refused_elsewhere(postgres_url: str) -> None:
     with pytest.raises(DefinitionError, match="create=True is for SQLite"):
         Runtime(engine, application(), create=True).check()
     engine.dispose()
+
+
+def test_a_database_that_is_not_supported_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="commands run on PostgreSQL and SQLite, not on mysql"):
+        store_for(mysql.dialect(), ledger_tables())
 
 
 def test_something_else_than_an_application_is_refused(sqlite_url: str) -> None:

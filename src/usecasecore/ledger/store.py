@@ -1,22 +1,22 @@
 """Reading and writing the ledger on an open transaction: the port of the runtime to the bookkeeping tables.
 
-How it works. `Store` is the portable form: plain Core statements, one for each table. `PostgresStore` writes everything in
-one statement, because there each statement is a round trip: the rows travel as one JSON array for each table, so that the
-text of the statement is the same for any number of events, and its plan is prepared once. That statement also says whether
-it ran in the transaction that the runtime began (user code may have ended it with SQL that nobody sees) and whether the
-key was still free. JSON payloads are passed as text and stay the text that was fingerprinted.
+How it works. On SQLite a statement costs little, and SQLAlchemy's way to it much: `SqliteStore` sends SQL that is made once.
+`PostgresStore` writes everything in one statement, because there each statement is a round trip: the rows travel as one JSON
+array for each table, so that the text of the statement is the same for any number of events, and its plan is prepared once.
+That statement also says whether it ran in the transaction that the runtime began (user code may have ended it with SQL that
+nobody sees) and whether the key was still free. JSON payloads are passed as text, and stay that text.
 """
 
 from __future__ import annotations
 
-import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
 
+from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
     ColumnElement,
@@ -35,6 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from usecasecore.errors import DefinitionError
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.tables import LedgerTables
 
@@ -50,12 +51,20 @@ class TransactionGone(Exception):
 
 
 def store_for(dialect: Dialect, tables: LedgerTables) -> Store:
-    """Return the store that suits the dialect."""
-    return PostgresStore(tables) if dialect.name == "postgresql" else Store(tables)
+    """Return the store that suits the dialect.
+
+    Raises:
+        DefinitionError: If there is none: what can't be tested is not promised.
+    """
+    if dialect.name == "postgresql":
+        return PostgresStore(tables)
+    if dialect.name == "sqlite":
+        return SqliteStore(tables, dialect)
+    raise DefinitionError(f"commands run on PostgreSQL and SQLite, not on {dialect.name}")
 
 
-class Store:
-    """The ledger on any database."""
+class Store(ABC):
+    """The ledger on one kind of database."""
 
     json_is_a_type = False
     """Whether text must be cast before it goes into a JSON column."""
@@ -68,6 +77,7 @@ class Store:
         row = connection.execute(_look_up(self.tables), _key_parameters(key)).one_or_none()
         return None if row is None else stored_result(row)
 
+    @abstractmethod
     def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool) -> None:
         """Write everything that the command leaves.
 
@@ -81,15 +91,49 @@ class Store:
             KeyTaken: If another transaction committed the key meanwhile.
             TransactionGone: If the transaction isn't the one that the runtime began.
         """
-        connection.execute(_insert(self.tables.idempotency), _idempotency_row(entries))
-        connection.execute(_insert(self.tables.audit), _audit_rows(entries))
-        if entries.outbox:
-            connection.execute(_insert(self.tables.outbox), _outbox_rows(entries))
 
     def write_attempt(self, connection: Connection, attempt: Attempt) -> None:
         """Write down a command that was refused or failed."""
         row = {**attempt.common, **{name: getattr(attempt, name) for name in _ATTEMPT_FIELDS}}
         connection.execute(_insert(self.tables.attempt, self.json_is_a_type), row)
+
+
+class SqliteStore(Store):
+    """The ledger on SQLite, where the write lock is held since before the look-up."""
+
+    def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
+        super().__init__(tables)
+        self._idempotency = _Prepared(tables.idempotency, dialect)
+        self._audit = _Prepared(tables.audit, dialect)
+        self._outbox = _Prepared(tables.outbox, dialect)
+
+    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool) -> None:
+        """Write everything; see `Store.write`."""
+        self._idempotency.insert(connection, [_idempotency_row(entries)])
+        self._audit.insert(connection, _audit_rows(entries))
+        if entries.outbox:
+            self._outbox.insert(connection, _outbox_rows(entries))
+
+
+class _Prepared:
+    """An INSERT as text, and what turns its values into the driver's."""
+
+    def __init__(self, table: Table, dialect: Dialect) -> None:
+        self._names = _written(table)
+        places = ", ".join("?" * len(self._names))
+        columns = ", ".join(f'"{name}"' for name in self._names)
+        name = dialect.identifier_preparer.format_table(table)
+        self._sql = f"insert into {name} ({columns}) values ({places})"
+        self._processors = {
+            column.name: processor
+            for column in table.c
+            if not isinstance(column.type, JSON) and (processor := column.type.dialect_impl(dialect).bind_processor(dialect))
+        }
+
+    def insert(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            values = {**row, **{name: process(row[name]) for name, process in self._processors.items() if name in row}}
+            connection.exec_driver_sql(self._sql, tuple(values[name] for name in self._names))
 
 
 class PostgresStore(Store):
@@ -187,7 +231,10 @@ def _written(table: Table) -> tuple[str, ...]:
 
 def _idempotency_row(entries: Entries) -> dict[str, Any]:
     return {
-        **asdict(entries.key),
+        "tenant": entries.key.tenant,
+        "actor": entries.key.actor,
+        "use_case": entries.key.use_case,
+        "key": entries.key.key,
         "fingerprint": entries.stored.fingerprint,
         "command_id": entries.stored.command_id,
         "version": entries.stored.version,
@@ -225,7 +272,7 @@ def _outbox_rows(entries: Entries) -> list[dict[str, Any]]:
 
 
 def _rows_as_json(rows: list[dict[str, Any]]) -> str:
-    return json.dumps(rows, default=str, ensure_ascii=False)
+    return to_json(rows).decode()
 
 
 def _json_parameters(row: Mapping[str, Any]) -> dict[str, Any]:
