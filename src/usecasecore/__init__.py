@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from usecasecore.policy import AllowAll, Decision, Policy, PolicyRequest
     from usecasecore.runtime import Limits, Runtime
     from usecasecore.runtime.asynchronous import AsyncRuntime
-    from usecasecore.usecase import UseCase
+    from usecasecore.usecase import Load, UseCase, use_case
 
 __all__ = [
     "Actor",
@@ -38,6 +38,7 @@ __all__ = [
     "Key",
     "Lifecycle",
     "Limits",
+    "Load",
     "Outcome",
     "Policy",
     "PolicyRequest",
@@ -52,6 +53,7 @@ __all__ = [
     "guard",
     "state_column",
     "unprotected",
+    "use_case",
     "uuid7",
     "version_column",
 ]
@@ -66,7 +68,7 @@ _HOMES = {
     "policy": ("AllowAll", "Decision", "Policy", "PolicyRequest"),
     "runtime": ("Limits", "Runtime"),
     "runtime.asynchronous": ("AsyncRuntime",),
-    "usecase": ("UseCase",),
+    "usecase": ("Load", "UseCase", "use_case"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -121,6 +121,7 @@ class ExecutionContext:
     _create: Callable[[Any], None] = field(repr=False)
     _emit: Callable[[DomainEvent, object | None], None] = field(repr=False)
     _enqueue: Callable[[Job, datetime | None], None] = field(repr=False)
+    _fire: Callable[[Any, str], FiredTransition] = field(repr=False)
 
     @property
     def tenant(self) -> str | None:
@@ -137,12 +138,24 @@ class ExecutionContext:
         self._create(aggregate)
         return aggregate
 
+    def fire(self, aggregate: object, trigger: str) -> FiredTransition:
+        """Fire a trigger on a further aggregate that is loaded too; return the transition. One for each aggregate.
+
+        Raises:
+            Undeclared: If `also_fires` doesn't name it, or the aggregate is not one that was loaded.
+            TransitionNotAllowed: If the trigger is not possible from its state.
+            GuardRejected: If a guard says no.
+            WrongResult: If the aggregate has made a transition in this command already.
+        """
+        return self._fire(aggregate, trigger)
+
     def emit(self, event: DomainEvent, *, about: object | None = None) -> None:
         """Write an event to the outbox, with the commit.
 
         Args:
             event: One of the types in the use case's `emits`.
-            about: The aggregate it belongs to, whose version orders it; by default the one loaded, else the first created.
+            about: The aggregate it belongs to, whose version orders it; by default the one loaded (of several, the
+                one whose trigger is fired), else the first created.
 
         Raises:
             Undeclared: If `emits` doesn't name its type, or `about` is not an aggregate of this command.

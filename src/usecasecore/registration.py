@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import inspect as sa_inspect
-from sqlalchemy.exc import NoInspectionAvailable
-from sqlalchemy.orm import Mapper
-
 from usecasecore.errors import DomainError
 from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
 from usecasecore.messages import Command, DomainEvent, Job, Message, Result, key_fields, result_type, sensitive_fields
+from usecasecore.slots import Slot, mapper_of, primary_key, slots_of
 from usecasecore.usecase import UseCase, type_arguments
 
 __all__ = ["Registration", "register"]
@@ -31,7 +28,10 @@ class Registration:
         name: Its name.
         command: The command's type.
         result: The result's type.
-        aggregate: The mapped class that is loaded and locked; None where nothing is.
+        aggregate: The mapped class that is loaded and locked; None where nothing is, or several are.
+        slots: What is loaded where it is several, in the order written.
+        state: The class that holds the several; None otherwise.
+        subject: The slot whose aggregate the trigger is fired on; None where there is none.
         keys: Attribute of the aggregate -> field of the command, for each column of the primary key.
         lifecycle: The lifecycle whose trigger is fired; None where none is.
         triggers: The triggers it may fire: none, one, or those `choose_trigger` chooses from.
@@ -43,15 +43,19 @@ class Registration:
     command: type[Command[Any]]
     result: type[Result]
     aggregate: type | None
+    slots: tuple[Slot, ...]
+    state: type | None
+    subject: str | None
     keys: dict[str, str]
     lifecycle: Lifecycle | None
     triggers: tuple[str, ...]
     permission: str
 
     @property
-    def creates(self) -> type | None:
-        """The mapped class of which it creates."""
-        return self.use_case.creates
+    def creates(self) -> tuple[type, ...]:
+        """The mapped classes of which it creates."""
+        declared = self.use_case.creates
+        return () if declared is None else declared if isinstance(declared, tuple) else (declared,)
 
     @property
     def messages(self) -> tuple[Any, ...]:
@@ -63,9 +67,20 @@ class Registration:
         return tuple(one for one in declared if isinstance(one, type) and issubclass(one, DomainEvent | Job))
 
     @property
+    def finds(self) -> bool:
+        """Whether the use case finds its row by a query of its own."""
+        return type(self.use_case).select is not UseCase.select
+
+    @property
+    def loads(self) -> tuple[type, ...]:
+        """The mapped classes that it loads."""
+        loaded = (self.aggregate, *(slot.aggregate for slot in self.slots))
+        return tuple(dict.fromkeys(cls for cls in loaded if cls is not None))
+
+    @property
     def aggregates(self) -> tuple[type, ...]:
         """The mapped classes that it loads or creates."""
-        return tuple(cls for cls in (self.aggregate, self.creates) if cls is not None)
+        return tuple(dict.fromkeys((*self.loads, *self.creates)))
 
 
 @dataclass(slots=True)
@@ -91,21 +106,25 @@ def register(use_case: UseCase[Any, Any, Any]) -> tuple[Registration | None, lis
         check.wrong(f"its first type is {command!r}, not a Command")
         return None, check.problems
     _check_result(check, command, result)
-    aggregate = _aggregate(check, state)
-    lifecycle, triggers = _triggers(check, aggregate)
+    aggregate, slots = _loaded(check, command, state)
+    subject, lifecycle, triggers = _fired(check, aggregate, slots)
+    _check_also_fires(check, aggregate, slots)
     registration = Registration(
         use_case=use_case,
         name=use_case.name,
         command=command,
         result=result,
         aggregate=aggregate,
+        slots=slots,
+        state=state if slots else None,
+        subject=subject,
         keys=_keys(check, command, aggregate),
         lifecycle=lifecycle,
         triggers=triggers,
         permission=use_case.permission or use_case.name,
     )
     _check_declared(check)
-    for cls in dict.fromkeys(registration.aggregates):
+    for cls in registration.aggregates:
         _check_columns(check, cls)
     return registration, check.problems
 
@@ -118,30 +137,29 @@ def _check_result(check: _Check, command: type[Command[Any]], result: Any) -> No
         check.wrong(f"returns {_name(result)}, but {command.__name__} promises {promised.__name__}")
 
 
-def _aggregate(check: _Check, state: Any) -> type | None:
+def _loaded(check: _Check, command: type[Command[Any]], state: Any) -> tuple[type | None, tuple[Slot, ...]]:
     if state is None or state is type(None):
-        return None
-    if _mapper(state) is None:
-        check.wrong(f"loads {_name(state)}, which is not a mapped class; a mapped class or None would do")
-        return None
-    loaded: type = state
-    return loaded
-
-
-def _mapper(cls: Any) -> Mapper[Any] | None:
-    try:
-        found = sa_inspect(cls)
-    except NoInspectionAvailable:
-        return None
-    return found if isinstance(found, Mapper) else None
+        return None, ()
+    if mapper_of(state) is not None:
+        return state, ()
+    slots, problems = slots_of(state, command) if isinstance(state, type) else ((), [])
+    for problem in problems:
+        check.wrong(problem)
+    if not slots and not problems:
+        check.wrong(
+            f"loads {_name(state)}, which is not a mapped class; a mapped class, a class of `Load` fields or None would do"
+        )
+    return None, slots
 
 
 def _keys(check: _Check, command: type[Command[Any]], aggregate: type | None) -> dict[str, str]:
     if aggregate is None:
         return {}
-    mapper = _mapper(aggregate)
+    mapper = mapper_of(aggregate)
     assert mapper is not None
-    primary = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+    if type(check.use_case).select is not UseCase.select:
+        return {}
+    primary = primary_key(mapper)
     found: dict[str, str] = {}
     hidden = sensitive_fields(command)
     for name, key in key_fields(command).items():
@@ -163,6 +181,34 @@ def _keys(check: _Check, command: type[Command[Any]], aggregate: type | None) ->
         example = f"Annotated[..., Key({aggregate.__name__}.{missing[0]})]"
         check.wrong(f"{command.__name__} does not say which {aggregate.__name__} it is about: mark a field with `{example}`")
     return {column: found[column] for column in primary if column in found}
+
+
+def _fired(
+    check: _Check, aggregate: type | None, slots: tuple[Slot, ...]
+) -> tuple[str | None, Lifecycle | None, tuple[str, ...]]:
+    wanted = (check.use_case.trigger,) if check.use_case.trigger else tuple(check.use_case.triggers)
+    if not slots or not wanted:
+        return None, *_triggers(check, aggregate)
+    able = [slot for slot in slots if any(wanted[0] in one.triggers for one in lifecycles_of(slot.aggregate))]
+    if len(able) > 1:
+        names = ", ".join(slot.name for slot in able)
+        check.wrong(
+            f"{wanted[0]!r} is a trigger of several of what it loads ({names}); fire it by `context.fire` and `also_fires`"
+        )
+    subject = able[0] if able else slots[0]
+    return subject.name, *_triggers(check, subject.aggregate)
+
+
+def _check_also_fires(check: _Check, aggregate: type | None, slots: tuple[Slot, ...]) -> None:
+    loaded = [cls for cls in (aggregate, *(slot.aggregate for slot in slots)) if cls is not None]
+    for cls, triggers in check.use_case.also_fires.items():
+        if cls not in loaded:
+            check.wrong(f"`also_fires` names {_name(cls)}, which it does not load")
+            continue
+        known = {trigger for one in lifecycles_of(cls) for trigger in one.triggers}
+        for trigger in triggers:
+            if trigger not in known:
+                check.wrong(f"`also_fires`: {_name(cls)} has no trigger {trigger!r} (known: {', '.join(sorted(known))})")
 
 
 def _triggers(check: _Check, aggregate: type | None) -> tuple[Lifecycle | None, tuple[str, ...]]:
@@ -234,7 +280,7 @@ def _check_sensitive(check: _Check, message: Any) -> None:
 
 def _emitted_in_source(use_case: UseCase[Any, Any, Any]) -> Iterator[tuple[str, type]]:
     """Yield what `apply` visibly emits or enqueues: `context.emit(Name(...))`. What can't be read is left to the run."""
-    function: Any = type(use_case).apply
+    function: Any = inspect.unwrap(type(use_case).apply)  # of the function form, the function
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
@@ -252,7 +298,7 @@ def _emitted_in_source(use_case: UseCase[Any, Any, Any]) -> Iterator[tuple[str, 
 
 
 def _check_columns(check: _Check, cls: type) -> None:
-    if _mapper(cls) is None:
+    if mapper_of(cls) is None:
         check.wrong(f"creates {_name(cls)}, which is not a mapped class")
         return
     lifecycles = lifecycles_of(cls)

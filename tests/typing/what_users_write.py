@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, ClassVar, assert_type
 from uuid import UUID
 
 from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from usecasecore import (
     Actor,
     AllowAll,
     Application,
+    AsyncRuntime,
     Command,
     Decision,
     DomainEvent,
@@ -21,6 +24,7 @@ from usecasecore import (
     Job,
     Key,
     Lifecycle,
+    Load,
     Outcome,
     Policy,
     PolicyRequest,
@@ -31,6 +35,7 @@ from usecasecore import (
     UseCase,
     guard,
     state_column,
+    use_case,
     uuid7,
     version_column,
 )
@@ -115,6 +120,49 @@ class CreateOrder(UseCase[Submit, None, Submitted]):
 class Owners(Policy):
     def permitted(self, request: PolicyRequest, /) -> Decision:
         return Decision.allow() if "clerk" in request.actor.roles else Decision.deny("clerks only")
+
+
+@use_case(Order, trigger="submit", emits=(OrderSubmitted,))
+def submit_order(command: Submit, order: Order, context: ExecutionContext) -> Submitted:
+    context.emit(OrderSubmitted(order_id=order.id))
+    return Submitted(order_id=order.id, state=order.state)
+
+
+@use_case(creates=Order)
+def create_order(command: Submit, state: None, context: ExecutionContext) -> Submitted:
+    order = context.create(Order(total=Decimal(1)))
+    return Submitted(order_id=order.id, state=order.state)
+
+
+assert_type(submit_order, type[UseCase[Submit, Order, Submitted]])
+assert_type(create_order, type[UseCase[Submit, None, Submitted]])
+
+
+class Pair(Command[Submitted]):
+    first: UUID
+    second: UUID
+
+
+@dataclass(frozen=True)
+class TwoOrders:
+    one: Annotated[Order, Load(id="first")]
+    other: Annotated[Order | None, Load.or_none(id="second")]
+
+
+class OnTwo(UseCase[Pair, TwoOrders, Submitted]):
+    also_fires: ClassVar = {Order: ("cancel",)}
+
+    def apply(self, command: Pair, orders: TwoOrders, context: ExecutionContext, /) -> Submitted:
+        assert_type(orders.one, Order)
+        assert_type(orders.other, Order | None)
+        context.fire(orders.one, "cancel")
+        return Submitted(order_id=orders.one.id, state=orders.one.state)
+
+
+async def use_async(engine: AsyncEngine) -> None:
+    runtime = AsyncRuntime(engine, Application([submit_order], policy=AllowAll()))
+    assert_type(await runtime.execute(Submit(order_id=uuid7())), Submitted)
+    assert_type(await runtime.run(Submit(order_id=uuid7())), Outcome[Submitted])
 
 
 def use(engine: Engine) -> None:

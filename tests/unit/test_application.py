@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from types import new_class
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
@@ -36,10 +37,12 @@ from usecasecore import (
     Job,
     Key,
     Lifecycle,
+    Load,
     Result,
     Transition,
     UseCase,
     state_column,
+    use_case,
     version_column,
 )
 from usecasecore.errors import DefinitionError
@@ -204,7 +207,9 @@ def test_loading_what_is_not_mapped_is_refused() -> None:
         def apply(self, command: Ping, state: str, context: ExecutionContext, /) -> Done:
             raise NotImplementedError
 
-    assert problems_of(Use) == ("Use: loads str, which is not a mapped class; a mapped class or None would do",)
+    assert problems_of(Use) == (
+        "Use: loads str, which is not a mapped class; a mapped class, a class of `Load` fields or None would do",
+    )
 
 
 def test_a_trigger_without_an_aggregate_is_refused() -> None:
@@ -319,3 +324,103 @@ def test_a_trigger_that_several_lifecycles_know_wants_the_lifecycle_named() -> N
 
 def test_domain_errors_get_a_code_of_their_own() -> None:
     assert LimitReached.code == "limit_reached"
+
+
+@use_case(Account, trigger="freeze", reason_required=True)
+def freeze_it(command: Freeze, account: Account, context: ExecutionContext) -> Done:
+    """Freeze."""
+    raise NotImplementedError
+
+
+def test_a_function_becomes_a_use_case_of_its_name() -> None:
+    [registration] = Application([freeze_it], policy=AllowAll()).registrations
+    assert (registration.name, registration.command, registration.aggregate) == ("freeze_it", Freeze, Account)
+    assert (registration.triggers, registration.use_case.reason_required) == (("freeze",), True)
+    assert type(registration.use_case).__doc__ == "Freeze."
+
+
+@use_case(Account, trigger="freeze")
+def emits_undeclared(command: Freeze, account: Account, context: ExecutionContext) -> Done:
+    context.emit(Closed(account_id=account.id))
+    raise NotImplementedError
+
+
+def test_what_a_function_visibly_emits_must_be_declared_too() -> None:
+    assert problems_of(emits_undeclared) == ("emits_undeclared: `apply` uses Closed, which is not in `emits`; add it there",)
+
+
+def bare(command, account, context):  # type: ignore[no-untyped-def]
+    raise NotImplementedError
+
+
+def short(command: Freeze) -> Done:
+    raise NotImplementedError
+
+
+def test_a_function_that_does_not_say_what_it_takes_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="annotate its command and its result"):
+        use_case(Account)(bare)
+    with pytest.raises(DefinitionError, match="short takes 1 arguments"):
+        use_case(Account)(short)  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match="a use case declares no 'triger'; did you mean 'trigger'"):
+        use_case(Account, triger="freeze")
+
+
+class PairCommand(Command[Done]):
+    first: UUID
+    second: UUID
+
+
+class Nobody:
+    pass
+
+
+@dataclass(frozen=True)
+class WrongSlots:
+    unmapped: Annotated[Nobody, Load(id="first")]
+    wrong_key: Annotated[Account, Load(owner="first")]
+    wrong_field: Annotated[Account, Load(id="third")]
+    unmarked: Account
+
+
+@dataclass
+class NotFrozen:
+    one: Annotated[Account, Load(id="first")]
+
+
+@dataclass(frozen=True)
+class TwoAccounts:
+    one: Annotated[Account, Load(id="first")]
+    other: Annotated[Account | None, Load.or_none(id="second")]
+
+
+def on(state: type, **attributes: Any) -> type:
+    def apply(self: Any, command: Any, state: Any, context: ExecutionContext, /) -> Done:
+        raise NotImplementedError
+
+    return new_class("Use", (UseCase[PairCommand, state, Done],), {}, lambda body: body.update({"apply": apply, **attributes}))  # type: ignore[valid-type]
+
+
+def test_everything_that_is_wrong_with_a_class_of_several_is_listed() -> None:
+    assert problems_of(on(WrongSlots)) == (
+        "Use: WrongSlots does not say how to load unmarked; mark it with `Load(...)`",
+        "Use: WrongSlots.unmapped is a Nobody, which is not a mapped class",
+        'Use: WrongSlots.wrong_key: `Load(owner)` is not the primary key of Account; write `Load(id="...")`',
+        "Use: WrongSlots.wrong_field is loaded by PairCommand.third, which does not exist; it has: first, second",
+    )
+    assert problems_of(on(NotFrozen)) == ("Use: NotFrozen is not frozen; write `@dataclass(frozen=True)`",)
+
+
+def test_transitions_on_several_must_be_clear_and_known() -> None:
+    [problem] = problems_of(on(TwoAccounts, trigger="freeze"))
+    assert (
+        problem
+        == "Use: 'freeze' is a trigger of several of what it loads (one, other); fire it by `context.fire` and `also_fires`"
+    )
+    assert problems_of(on(TwoAccounts, also_fires={Account: ("fly",), Nobody: ("x",)})) == (
+        "Use: `also_fires`: Account has no trigger 'fly' (known: close, deposit, freeze, thaw)",
+        "Use: `also_fires` names Nobody, which it does not load",
+    )
+    [registration] = Application([on(TwoAccounts, also_fires={Account: ("freeze",)})], policy=AllowAll()).registrations
+    assert [(slot.name, slot.missing) for slot in registration.slots] == [("one", "refuse"), ("other", "none")]
+    assert registration.loads == (Account,)

@@ -131,7 +131,7 @@ def _fires(registration: Registration, lifecycle: Lifecycle) -> bool:
 
 
 def _creates(registration: Registration, lifecycle: Lifecycle) -> bool:
-    return registration.creates is not None and issubclass(lifecycle.aggregate, registration.creates)
+    return issubclass(lifecycle.aggregate, registration.creates)
 
 
 def _reasons(lifecycle: Lifecycle) -> dict[tuple[str, bool], str]:

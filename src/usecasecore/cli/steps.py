@@ -40,7 +40,7 @@ def described(registration: Registration, application: Application) -> dict[str,
             _load(registration),
             {"step": "policy", "policy": type(application.policy).__name__, "permission": registration.permission},
             *([_fire(registration)] if registration.triggers else []),
-            {"step": "apply", "creates": registration.creates.__name__ if registration.creates else None},
+            {"step": "apply", "creates": [cls.__name__ for cls in registration.creates]},
             _record(registration),
             {"step": "commit"},
         ],
@@ -63,6 +63,8 @@ def _validate(registration: Registration) -> dict[str, Any]:
 
 def _load(registration: Registration) -> dict[str, Any]:
     aggregate = registration.aggregate
+    if registration.slots:
+        return _load_several(registration)
     if aggregate is None:
         return {
             "step": "load",
@@ -71,16 +73,38 @@ def _load(registration: Registration) -> dict[str, Any]:
             "keys": {},
             "lock": {"postgresql": "INSERT of the key, before step 4", "sqlite": _SQLITE},
         }
-    plan = AggregatePlan.of(aggregate)
-    statement: Select[Any] = select(aggregate).with_for_update(key_share=True, of=aggregate)
-    compiled = str(statement.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
     return {
         "step": "load",
         "aggregate": aggregate.__name__,
-        "table": str(plan.mapper.local_table),
+        "table": str(AggregatePlan.of(aggregate).mapper.local_table),
         "keys": registration.keys,
-        "lock": {"postgresql": compiled[compiled.rindex("FOR NO KEY UPDATE") :], "sqlite": _SQLITE},
+        "lock": {"postgresql": _row_lock(aggregate), "sqlite": _SQLITE},
     }
+
+
+def _load_several(registration: Registration) -> dict[str, Any]:
+    rows = [
+        {
+            "name": slot.name,
+            "aggregate": slot.aggregate.__name__,
+            "table": str(AggregatePlan.of(slot.aggregate).mapper.local_table),
+            "keys": dict(slot.keys),
+            "missing": slot.missing,
+        }
+        for slot in registration.slots
+    ]
+    locks = dict.fromkeys(_row_lock(slot.aggregate) for slot in registration.slots)
+    lock = {
+        "postgresql": f"INSERT of the key, before step 4; {', '.join(locks)}, in the order of tables and keys",
+        "sqlite": _SQLITE,
+    }
+    return {"step": "load", "aggregate": None, "table": None, "keys": {}, "several": rows, "lock": lock}
+
+
+def _row_lock(aggregate: type) -> str:
+    statement: Select[Any] = select(aggregate).with_for_update(key_share=True, of=aggregate)
+    compiled = str(statement.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    return compiled[compiled.rindex("FOR NO KEY UPDATE") :]
 
 
 def _fire(registration: Registration) -> dict[str, Any]:
@@ -106,14 +130,19 @@ def _transition(edge: Edge) -> dict[str, Any]:
 
 def _record(registration: Registration) -> dict[str, Any]:
     use_case = registration.use_case
-    loaded = AggregatePlan.of(registration.aggregate).name if registration.aggregate else None
-    created = AggregatePlan.of(registration.creates).name if registration.creates else None
-    automatic = [f"{loaded}.transition.{trigger}" for trigger in registration.triggers]
+    loaded = [AggregatePlan.of(cls).name for cls in registration.aggregates if cls not in registration.creates]
+    created = [AggregatePlan.of(cls).name for cls in registration.creates]
+    fired = [(registration.lifecycle.aggregate, registration.triggers)] if registration.lifecycle else []
+    automatic = [
+        f"{AggregatePlan.of(cls).name}.transition.{trigger}"
+        for cls, triggers in (*fired, *use_case.also_fires.items())
+        for trigger in triggers
+    ]
     return {
         "step": "record",
-        "audit": [name for name in dict.fromkeys((loaded, created)) if name],
+        "audit": list(dict.fromkeys((*loaded, *created))),
         "own_detail": type(use_case).audit is not UseCase.audit,
-        "events": [*automatic, *([f"{created}.created"] if created else []), *(one.message_name for one in use_case.emits)],
+        "events": [*automatic, *(f"{name}.created" for name in created), *(one.message_name for one in use_case.emits)],
         "jobs": [one.message_name for one in use_case.enqueues],
     }
 

@@ -70,8 +70,8 @@ def _summary(registration: Registration) -> dict[str, Any]:
         "name": registration.name,
         "command": registration.command.__name__,
         "result": registration.result.__name__,
-        "aggregate": registration.aggregate.__name__ if registration.aggregate else None,
-        "creates": registration.creates.__name__ if registration.creates else None,
+        "aggregate": ", ".join(cls.__name__ for cls in registration.loads) or None,
+        "creates": ", ".join(cls.__name__ for cls in registration.creates) or None,
         "lifecycle": registration.lifecycle.name if registration.lifecycle else None,
         "triggers": list(registration.triggers),
         "permission": registration.permission,
@@ -114,8 +114,15 @@ def _idempotency(step: dict[str, Any], shown: dict[str, Any]) -> Iterator[str]:
 
 
 def _load(step: dict[str, Any], shown: dict[str, Any]) -> Iterator[str]:
-    if step["aggregate"] is None:
+    if several := step.get("several"):
+        missing = {"refuse": "", "create": ", created where it is missing", "none": ", or None"}
+        for one in several:
+            keys = " and ".join(f"{column} = {field}" for column, field in one["keys"].items())
+            yield f"{one['name']}: {one['aggregate']} from {one['table']} where {keys}, locked{missing[one['missing']]}"
+    elif step["aggregate"] is None:
         yield "nothing; duplicates wait for each other"
+    elif not step["keys"]:
+        yield f"{step['aggregate']} from {step['table']}, as {shown['name']}.select finds it, locked"
     else:
         keys = " and ".join(f"{column} = {field}" for column, field in step["keys"].items())
         yield f"{step['aggregate']} from {step['table']} where {keys}, locked"
@@ -136,7 +143,7 @@ def _fire(step: dict[str, Any], shown: dict[str, Any]) -> Iterator[str]:
 
 
 def _apply(step: dict[str, Any], shown: dict[str, Any]) -> Iterator[str]:
-    creates = f", which creates at least one {step['creates']}" if step["creates"] else ""
+    creates = f", which creates at least one {' or '.join(step['creates'])}" if step["creates"] else ""
     yield f"{shown['name']}.apply{creates}"
 
 

@@ -17,6 +17,7 @@ from usecasecore.ledger.json_text import NotStorable, canonical, jsonable
 from usecasecore.lifecycle import Lifecycle, set_version
 from usecasecore.messages import DomainEvent, Job, Result
 from usecasecore.runtime.call import Call
+from usecasecore.runtime.load import Loaded
 from usecasecore.runtime.plan import AggregatePlan, Plan
 from usecasecore.runtime.session import CommandSession
 
@@ -36,7 +37,15 @@ class _Touched:
     before: dict[str, Any]
     version: int
     transition: FiredTransition | None = None
+    loaded: bool = False
+    sole: bool = False
+    spoken_of: bool = False
     ordinal: int = 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether the command raises its version. A sole aggregate's always: see `load`."""
+        return self.sole or self.created or self.spoken_of or self.transition is not None or bool(_differences(self))
 
     def next_ordinal(self) -> int:
         """Return 0, 1, 2, ..: the order of its messages within this version."""
@@ -64,6 +73,7 @@ class Changes:
     session: CommandSession
     touched: list[_Touched] = field(default_factory=list)
     sent: list[_Sent] = field(default_factory=list)
+    subject: Any = None
 
     def context(self) -> ExecutionContext:
         """Return what user code gets to see."""
@@ -82,26 +92,53 @@ class Changes:
             _create=self.create,
             _emit=self.emit,
             _enqueue=self.enqueue,
+            _fire=self.fire_further,
         )
 
-    def loaded(self, aggregate: Any) -> int:
-        """Take note of the aggregate that was loaded; return its version."""
-        plan = self.plan.plan_of(type(aggregate))
-        values = aggregate.__dict__
-        before = {name: values[name] for name in plan.tracked if name in values}
-        version: int = getattr(aggregate, plan.version)
-        self.touched.append(_Touched(aggregate, plan, False, before, version))
-        return version
+    def start_from(self, found: Loaded) -> None:
+        """Take note of what was loaded."""
+        self.subject = found.subject
+        for aggregate in found.aggregates:
+            plan = self.plan.plan_of(type(aggregate))
+            if any(aggregate is one for one in found.created):
+                self.touched.append(_Touched(aggregate, plan, True, {}, 0, loaded=True))
+                continue
+            values = aggregate.__dict__
+            before = {name: values[name] for name in plan.tracked if name in values}
+            sole = found.state is aggregate
+            self.touched.append(
+                _Touched(aggregate, plan, False, before, getattr(aggregate, plan.version), loaded=True, sole=sole)
+            )
 
-    def fired(self, transition: FiredTransition) -> None:
-        """Take note of the transition of the loaded aggregate."""
-        self.touched[0].transition = transition
+    def transition(self, aggregate: Any, lifecycle: Lifecycle, trigger: str, context: ExecutionContext) -> FiredTransition:
+        """Fire a trigger and take note of the transition."""
+        one = self._touched(aggregate)
+        fired = lifecycle.fire(aggregate, trigger, command=self.call.command, context=context)
+        assert one is not None
+        one.transition = FiredTransition(fired.lifecycle, fired.trigger, fired.source, fired.dest)
+        return one.transition
+
+    def fire_further(self, aggregate: Any, trigger: str) -> FiredTransition:
+        """Fire a trigger on a further aggregate; see `ExecutionContext.fire`."""
+        allowed = {name for cls, names in self.plan.use_case.also_fires.items() if isinstance(aggregate, cls) for name in names}
+        one = self._touched(aggregate)
+        if one is None or trigger not in allowed:
+            name = f"{trigger!r} on a {type(aggregate).__name__}"
+            raise Undeclared(use_case=self.plan.name, what="also_fires", type_name=name, declared=sorted(allowed))
+        if one.transition is not None:
+            wanted, got = "one transition for each aggregate", f"a second one, {trigger!r} after {one.transition.trigger!r}"
+            raise WrongResult(use_case=self.plan.name, expected=wanted, got=got)
+        lifecycle = next(each for each in one.plan.lifecycles if trigger in each.triggers)
+        return self.transition(aggregate, lifecycle, trigger, self.context())
+
+    def _touched(self, aggregate: Any) -> _Touched | None:
+        return next((one for one in self.touched if one.aggregate is aggregate), None)
 
     def create(self, aggregate: Any) -> None:
         """Add a new aggregate; see `ExecutionContext.create`."""
         creates = self.plan.creates
-        if creates is None or not isinstance(aggregate, creates):
-            declared = [] if creates is None else [creates.__name__]
+        if not isinstance(aggregate, creates):
+            declared = [cls.__name__ for cls in creates]
             raise Undeclared(use_case=self.plan.name, what="creates", type_name=type(aggregate).__name__, declared=declared)
         plan = self.plan.plan_of(type(aggregate))
         for lifecycle in plan.lifecycles:
@@ -130,7 +167,7 @@ class Changes:
     def emit(self, event: DomainEvent, about: object | None) -> None:
         """Keep an event for the commit; see `ExecutionContext.emit`."""
         self._require(event, self.plan.emits, "emits")
-        if about is not None and not any(one.aggregate is about for one in self.touched):
+        if about is not None and self._touched(about) is None:
             names = [type(one.aggregate).__name__ for one in self.touched]
             raise Undeclared(use_case=self.plan.name, what="emits", type_name=f"an event about {about!r}", declared=names)
         self.sent.append(_Sent(event, "event", about, self.call.now))
@@ -148,12 +185,17 @@ class Changes:
             raise Undeclared(use_case=self.plan.name, what=what, type_name=type(message).__name__, declared=names)
 
     def raise_versions(self) -> int | None:
-        """Count the commit on each aggregate; return the version of the one loaded, else of the first created."""
+        """Count the commit on each aggregate that the command is about; return the version of the subject, or the first created."""
+        for sent in self.sent:
+            if (one := self._about(sent.about)) is not None:
+                one.spoken_of = True
+        self.touched = [one for one in self.touched if one.counts]
         for one in self.touched:
             one.version += 1
             if not one.created:
                 set_version(one.aggregate, one.plan.version, one.version)
-        return self.touched[0].version if self.touched else None
+        main = self._about(None)
+        return main.version if main else None
 
     def check_result(self, result: object) -> None:
         """Make sure that `apply` kept its promises.
@@ -163,8 +205,10 @@ class Changes:
         """
         if type(result) is not self.plan.result:
             raise WrongResult(use_case=self.plan.name, expected=self.plan.result.__name__, got=f"a {type(result).__name__}")
-        if self.plan.creates is not None and not any(one.created for one in self.touched):
-            raise WrongResult(use_case=self.plan.name, expected=f"a new {self.plan.creates.__name__}", got="none")
+        creates = self.plan.creates
+        if creates and not any(one.created and isinstance(one.aggregate, creates) for one in self.touched):
+            names = " or ".join(cls.__name__ for cls in creates)
+            raise WrongResult(use_case=self.plan.name, expected=f"a new {names}", got="none")
 
     def entries(self, result: Result, version: int | None, detail: dict[str, Any]) -> Entries:
         """Return everything to write into the ledger. Call it when the versions are raised and before the flush.
@@ -272,9 +316,11 @@ class Changes:
         return messages
 
     def _about(self, aggregate: object | None) -> _Touched | None:
-        if aggregate is None:
-            return self.touched[0] if self.touched else None
-        return next(one for one in self.touched if one.aggregate is aggregate)
+        if aggregate is not None:
+            return self._touched(aggregate)
+        if self.subject is not None:
+            return self._touched(self.subject)
+        return next((one for one in self.touched if not one.loaded), None)
 
     def _automatic(self, one: _Touched) -> OutboxMessage:
         key = one.plan.id_of(one.aggregate)

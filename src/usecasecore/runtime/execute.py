@@ -8,11 +8,11 @@ Nothing that a user overrides can leave a step out.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from usecasecore.context import ExecutionContext, FiredTransition, Outcome
 from usecasecore.errors import (
-    AggregateNotFound,
     DomainError,
     Forbidden,
     IdempotencyKeyReused,
@@ -46,14 +46,14 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str) 
         return _replay(plan, call, found)
     changes = Changes(plan, call, session)
     context = changes.context()
-    if found.aggregate is not None:
-        session.seen_version = changes.loaded(found.aggregate)
-    _authorize(plan, call, found.aggregate, context)
+    changes.start_from(found)
+    if found.subject is not None:
+        session.seen_version = getattr(found.subject, plan.plan_of(type(found.subject)).version)
+    _authorize(plan, call, found, context)
     _check_version(plan, call, session.seen_version)
     if plan.triggers:
-        context.transition = _fire(plan, call, found.aggregate, context)
-        changes.fired(context.transition)
-    result = _apply(plan, call, found.aggregate, context)
+        context.transition = _fire(plan, call, found, changes, context)
+    result = _apply(plan, call, found.state, context)
     changes.check_result(result)
     return _record(plan, call, session, changes, context, found, result)
 
@@ -70,15 +70,13 @@ def _replay(plan: Plan, call: Call, stored: StoredResult) -> Outcome[Any]:
     return Outcome(result, call.key.key, True, stored.version, stored.command_id)
 
 
-def _authorize(plan: Plan, call: Call, aggregate: Any, context: ExecutionContext) -> None:
+def _authorize(plan: Plan, call: Call, found: Loaded, context: ExecutionContext) -> None:
     context.session.step = "policy"  # type: ignore[attr-defined]  # it is a CommandSession, which user code need not know
-    request = PolicyRequest(call.asked.actor, plan.permission, plan.name, call.command, aggregate, context)
-    if aggregate is not None:
-        readable, _, _ = _asked(plan.policy.readable, request)
+    request = PolicyRequest(call.asked.actor, plan.permission, plan.name, call.command, found.state, context)
+    for aggregate in found.aggregates:
+        readable, _, _ = _asked(plan.policy.readable, replace(request, aggregate=aggregate))
         if not readable:
-            assert plan.registration.aggregate is not None
-            key = ", ".join(str(getattr(call.command, name)) for name in plan.registration.keys.values())
-            raise AggregateNotFound(aggregate=plan.registration.aggregate.__name__, key=key)
+            raise plan.loader.not_found(aggregate, call)
     permitted, reason, cause = _asked(plan.policy.permitted, request)
     if not permitted:
         raise Forbidden(use_case=plan.name, permission=plan.permission, actor=str(call.asked.actor), reason=reason) from cause
@@ -98,28 +96,26 @@ def _asked(question: Any, request: PolicyRequest) -> tuple[bool, str, Exception 
 def _check_version(plan: Plan, call: Call, actual: int | None) -> None:
     expected = call.asked.expected_version
     if expected is not None and actual is not None and expected != actual:
-        assert plan.aggregate is not None
-        raise StaleVersion(aggregate=plan.aggregate.name, expected=expected, actual=actual)
+        raise StaleVersion(aggregate=plan.subject_name, expected=expected, actual=actual)
 
 
-def _fire(plan: Plan, call: Call, aggregate: Any, context: ExecutionContext) -> FiredTransition:
+def _fire(plan: Plan, call: Call, found: Loaded, changes: Changes, context: ExecutionContext) -> FiredTransition:
     context.session.step = "fire"  # type: ignore[attr-defined]
     trigger = plan.trigger
     if trigger is None:
-        trigger = plan.choose_trigger(call.command, aggregate, context)
+        trigger = plan.choose_trigger(call.command, found.state, context)
         if trigger not in plan.triggers:
             wanted = f"one of its triggers ({', '.join(plan.triggers)}) from `choose_trigger`"
             raise WrongResult(use_case=plan.name, expected=wanted, got=repr(trigger))
-    fired = plan.lifecycle_of(aggregate).fire(aggregate, trigger, command=call.command, context=context)
-    return FiredTransition(fired.lifecycle, fired.trigger, fired.source, fired.dest)
+    return changes.transition(found.subject, plan.lifecycle_of(found.subject), trigger, context)
 
 
-def _apply(plan: Plan, call: Call, aggregate: Any, context: ExecutionContext) -> Any:
+def _apply(plan: Plan, call: Call, state: Any, context: ExecutionContext) -> Any:
     session: Any = context.session
     session.step = "apply"
     with session.lent(plan.name):
         try:
-            return plan.use_case.apply(call.command, aggregate, context)
+            return plan.use_case.apply(call.command, state, context)
         except DomainError as refusal:
             if not isinstance(refusal, plan.refuses):
                 raise undeclared_refusal(plan, refusal) from refusal
@@ -137,7 +133,7 @@ def _record(
 ) -> Outcome[Any]:
     session.step = "record"
     version = changes.raise_versions()
-    detail = plan.audit(call.command, found.aggregate, context) if plan.audit else {}
+    detail = plan.audit(call.command, found.state, context) if plan.audit else {}
     session.flush()
     entries = changes.entries(result, version, dict(detail))
     plan.store.write(session.connection(), entries, began=found.began, claimed=found.claimed)

@@ -7,7 +7,7 @@ import sqlite3
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError, StatementError
 
-__all__ = ["Fault", "constraint_of", "fault_of", "sqlstate_of"]
+__all__ = ["Fault", "constraint_of", "fault_of", "is_duplicate", "sqlstate_of"]
 
 
 class Fault(enum.Enum):
@@ -65,6 +65,12 @@ def sqlstate_of(error: StatementError) -> str | None:
         if isinstance(state, str):
             return state
     return None
+
+
+def is_duplicate(error: StatementError) -> bool:
+    """Say whether a row with such a key is there already."""
+    name = getattr(error.orig, "sqlite_errorname", "")
+    return sqlstate_of(error) == "23505" or name in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE")
 
 
 def constraint_of(error: StatementError) -> str:

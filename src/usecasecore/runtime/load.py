@@ -12,20 +12,23 @@ On SQLite the transaction began with BEGIN IMMEDIATE: writers queue up before it
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, bindparam, func, inspect, select, true
-from sqlalchemy.exc import DataError, DBAPIError, ProgrammingError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, MultipleResultsFound, ProgrammingError, StatementError
 from sqlalchemy.orm import Mapper, selectinload
 
-from usecasecore.errors import AggregateNotFound
+from usecasecore.errors import AggregateNotFound, WrongResult
 from usecasecore.ledger.entries import StoredResult
 from usecasecore.ledger.store import KeyTaken, PostgresStore, Store, key_is, key_parameters
+from usecasecore.lifecycle import lifecycles_of, set_version, version_attribute
 from usecasecore.registration import Registration
-from usecasecore.runtime.faults import sqlstate_of
+from usecasecore.runtime.faults import is_duplicate, sqlstate_of
 from usecasecore.runtime.session import CommandSession
+from usecasecore.slots import Slot
 
 if TYPE_CHECKING:
     from usecasecore.runtime.call import Call
@@ -38,86 +41,141 @@ class Loaded:
     """What an attempt starts from.
 
     Attributes:
-        aggregate: The locked aggregate; None where the use case loads none.
+        state: What `apply` gets: the locked aggregate, the state class of several, or None.
+        aggregates: What was loaded, in the order written.
+        created: What was missing and made.
+        subject: The one whose trigger is fired, and that the version is asked of; None where there is none.
         began: When the database's transaction began, where the database tells.
         claimed: Whether the key's row was inserted already.
     """
 
-    aggregate: Any = None
+    state: Any = None
+    aggregates: tuple[Any, ...] = ()
+    created: tuple[Any, ...] = ()
+    subject: Any = None
     began: datetime | None = None
     claimed: bool = False
 
 
 def loader_for(registration: Registration, version: str | None, store: Store) -> Loader:
     """Return the loader for a use case on the store's database."""
-    if not isinstance(store, PostgresStore):
+    if registration.slots or registration.finds or registration.aggregate is None or not isinstance(store, PostgresStore):
         return Loader(registration, store)
-    if registration.aggregate is None:
-        return ClaimingLoader(registration, store)
     assert version is not None
     return LockingLoader(registration, store, version)
 
 
 class Loader:
-    """Two queries, on a database where the transaction already excludes other writers, or that locks on reading."""
+    """The key first, then each row by a query of its own; rows in one canonical order, so that commands can't deadlock."""
 
     def __init__(self, registration: Registration, store: Store) -> None:
         self.store = store
         self.keys = registration.keys
+        self.use_case = registration.use_case
         self.aggregate_name = registration.aggregate.__name__ if registration.aggregate else ""
-        self._select = _locking_select(registration.aggregate, self.keys) if registration.aggregate else None
+        self._registration = registration
+        self._select = None if registration.aggregate is None else _locking_select(registration.aggregate, registration.keys)
+        self._slots = tuple((slot, _locking_select(slot.aggregate, slot.keys)) for slot in registration.slots)
 
     def load(self, session: CommandSession, call: Call, lock_timeout: str) -> Loaded | StoredResult:
         """Return what is stored under the key, else what the use case starts from.
 
         Raises:
-            AggregateNotFound: If there is no such row.
+            AggregateNotFound: If a row is missing that has to be there.
         """
         connection = session.connection()  # begins, which on SQLite waits for the write lock
         session.step = "idempotency"
-        stored = None if call.fresh else self.store.look_up(connection, call.key)
+        began: datetime | None = None
+        if isinstance(self.store, PostgresStore):
+            # Nothing orders the duplicates yet: they wait for the key's own row.
+            began = self.store.claim(connection, call.key, call.fingerprint, call.command_id, call.now, lock_timeout=lock_timeout)
+            stored = None if began is not None else self.store.look_up(connection, call.key)
+            if began is None and stored is None:
+                raise KeyTaken  # it was pruned between the two statements
+        else:
+            stored = None if call.fresh else self.store.look_up(connection, call.key)
         if stored is not None:
             return stored
+        session.step = "load"
+        return replace(self._rows(session, call), began=began, claimed=began is not None)
+
+    def _rows(self, session: CommandSession, call: Call) -> Loaded:
+        if self._slots:
+            return self._several(session, call)
         if self._select is None:
             return Loaded()
-        session.step = "load"
-        return Loaded(self._one(session, call, self._select, self._key_of(call))[0])
+        if self._registration.finds:
+            aggregate = self._found(session, call)
+        else:
+            aggregate = self._one(session, call, self._select, self._key_of(call))[0]
+        return Loaded(aggregate, (aggregate,), subject=aggregate)
+
+    def _several(self, session: CommandSession, call: Call) -> Loaded:
+        keyed = [(slot, statement, key_values(slot, call)) for slot, statement in self._slots]
+        found: dict[str, Any] = {}
+        created = []
+        # Every command locks in this order, whatever the order its state class is written in.
+        for slot, statement, values in sorted(keyed, key=lambda one: (_root_table(one[0].aggregate), str(one[2]))):
+            row = self._row(session, statement, {f"uc_key_{column}": value for column, value in values.items()})
+            aggregate = None if row is None else row[0]
+            if row is None and slot.missing == "refuse":
+                raise AggregateNotFound(aggregate=slot.aggregate.__name__, key=", ".join(map(str, values.values())))
+            if row is None and slot.missing == "create":
+                aggregate = _created(session, slot, values)
+                created.append(aggregate)
+            found[slot.name] = aggregate
+        ordered = {slot.name: found[slot.name] for slot, _ in self._slots}
+        assert self._registration.state is not None
+        subject = None if self._registration.subject is None else ordered[self._registration.subject]
+        rows = {id(one): one for one in ordered.values() if one is not None}
+        return Loaded(self._registration.state(**ordered), tuple(rows.values()), tuple(created), subject)
+
+    def _found(self, session: CommandSession, call: Call) -> Any:
+        statement = self.use_case.select(call.command)
+        aggregate = self._registration.aggregate
+        assert aggregate is not None
+        statement = _locked(statement, aggregate)
+        try:
+            found = session.execute(statement).scalars().one_or_none()
+        except MultipleResultsFound as error:
+            raise WrongResult(use_case=self.use_case.name, expected="one row from `select`", got="several") from error
+        if found is None:
+            raise AggregateNotFound(aggregate=self.aggregate_name, key="that `select` asks for")
+        return found
+
+    def not_found(self, aggregate: Any, call: Call) -> AggregateNotFound:
+        """Return the refusal that a missing row would have been."""
+        if self._registration.finds:
+            return AggregateNotFound(aggregate=self.aggregate_name, key="that `select` asks for")
+        for slot, _ in self._slots:
+            if isinstance(aggregate, slot.aggregate) and all(
+                getattr(aggregate, column) == value for column, value in key_values(slot, call).items()
+            ):
+                return AggregateNotFound(
+                    aggregate=slot.aggregate.__name__, key=", ".join(map(str, key_values(slot, call).values()))
+                )
+        return AggregateNotFound(aggregate=self.aggregate_name, key=self._key_text(call))
 
     def _key_of(self, call: Call) -> dict[str, Any]:
         return {f"uc_key_{column}": getattr(call.command, name) for column, name in self.keys.items()}
 
     def _one(self, session: CommandSession, call: Call, statement: Select[Any], parameters: dict[str, Any]) -> Any:
-        try:
-            row = session.execute(statement, parameters).one_or_none()
-        except (StatementError, OverflowError) as error:
-            if not _about_the_value(error):
-                raise
-            row = None  # no row has a key that its column can't hold
+        row = self._row(session, statement, parameters)
         if row is None:
             raise AggregateNotFound(aggregate=self.aggregate_name, key=self._key_text(call))
         return row
 
+    def _row(self, session: CommandSession, statement: Select[Any], parameters: dict[str, Any]) -> Any:
+        try:
+            return session.execute(statement, parameters).one_or_none()
+        except (StatementError, OverflowError) as error:
+            if not _about_the_value(error):
+                raise
+        return None  # no row has a key that its column can't hold
+
     def _key_text(self, call: Call) -> str:
         values = [getattr(call.command, name) for name in self.keys.values()]
         return ", ".join(str(value) for value in values)
-
-
-class ClaimingLoader(Loader):
-    """PostgreSQL, nothing to lock: the key's row itself orders the duplicates."""
-
-    store: PostgresStore
-
-    def load(self, session: CommandSession, call: Call, lock_timeout: str) -> Loaded | StoredResult:
-        """Claim the key, or return what its winner stored."""
-        session.step = "idempotency"
-        connection = session.connection()
-        began = self.store.claim(connection, call.key, call.fingerprint, call.command_id, call.now, lock_timeout=lock_timeout)
-        if began is not None:
-            return Loaded(began=began, claimed=True)
-        stored = self.store.look_up(connection, call.key)
-        if stored is None:
-            raise KeyTaken  # it was pruned between the two statements
-        return stored
 
 
 class LockingLoader(Loader):
@@ -137,7 +195,7 @@ class LockingLoader(Loader):
         parameters = {**self._key_of(call), "uc_lock_timeout": lock_timeout}
         if call.fresh:
             row = self._one(session, call, self._fresh, parameters)
-            return Loaded(row[0], row.uc_began)
+            return _single(row)
         parameters.update(key_parameters(call.key))
         row = self._row_or_stored(session, call, parameters)
         if isinstance(row, StoredResult):
@@ -149,7 +207,7 @@ class LockingLoader(Loader):
             stored = self.store.look_up(session.connection(), call.key)
             if stored is not None:
                 return stored
-        return Loaded(row[0], row.uc_began)
+        return _single(row)
 
     def _row_or_stored(self, session: CommandSession, call: Call, parameters: dict[str, Any]) -> Any:
         try:
@@ -164,6 +222,37 @@ class LockingLoader(Loader):
                 if stored is not None:
                     return stored
             raise
+
+
+def _single(row: Any) -> Loaded:
+    return Loaded(row[0], (row[0],), subject=row[0], began=row.uc_began)
+
+
+def key_values(slot: Slot, call: Call) -> dict[str, Any]:
+    """Return attribute of the key -> value from the command."""
+    return {column: getattr(call.command, field) for column, field in slot.keys.items()}
+
+
+def _root_table(aggregate: type) -> str:
+    mapper: Mapper[Any] = inspect(aggregate)
+    return str(mapper.base_mapper.local_table)
+
+
+def _created(session: CommandSession, slot: Slot, values: dict[str, Any]) -> Any:
+    aggregate = slot.aggregate(**values)
+    for lifecycle in lifecycles_of(slot.aggregate):
+        lifecycle.enter_initial(aggregate)
+    version = version_attribute(slot.aggregate)
+    assert version is not None
+    set_version(aggregate, version, 1)
+    session.add(aggregate)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if not is_duplicate(error):
+            raise
+        raise KeyTaken from error  # somebody else made it first: start anew, and find it
+    return aggregate
 
 
 def milliseconds(seconds: float) -> str:
@@ -184,10 +273,14 @@ def _about_the_value(error: Exception) -> bool:
     return isinstance(error, ProgrammingError) or isinstance(error.orig, sqlite3.InterfaceError)
 
 
-def _locking_select(aggregate: type, keys: dict[str, str]) -> Select[Any]:
-    mapper: Mapper[Any] = inspect(aggregate)
+def _locking_select(aggregate: type, keys: Mapping[str, str]) -> Select[Any]:
     conditions = [getattr(aggregate, column) == bindparam(f"uc_key_{column}") for column in keys]
-    statement: Select[Any] = select(aggregate).where(*conditions).with_for_update(key_share=True, of=aggregate)
+    return _locked(select(aggregate).where(*conditions), aggregate)
+
+
+def _locked(statement: Select[Any], aggregate: type) -> Select[Any]:
+    mapper: Mapper[Any] = inspect(aggregate)
+    statement = statement.with_for_update(key_share=True, of=aggregate)
     # What is joined to a locked row is of the snapshot before the wait: load it by a query of its own instead.
     joined = [prop.class_attribute for prop in mapper.relationships if prop.lazy in ("joined", False)]
     return statement.options(*(selectinload(attribute) for attribute in joined))

@@ -100,6 +100,13 @@ class Plan:
         """How the aggregate is found, locked and checked against the key."""
         return loader_for(self.registration, None if self.aggregate is None else self.aggregate.version, self.store)
 
+    @cached_property
+    def subject_name(self) -> str:
+        """What the ledger calls the aggregate whose trigger is fired, or that alone is loaded."""
+        slot = next((one for one in self.registration.slots if one.name == self.registration.subject), None)
+        mapped = self.registration.aggregate or (slot.aggregate if slot else None)
+        return self.plan_of(mapped).name if mapped else ""
+
     def plan_of(self, mapped: type) -> AggregatePlan:
         """Return what is known of a mapped class, subclasses of the declared ones included."""
         if (plan := self._plans.get(mapped)) is None:

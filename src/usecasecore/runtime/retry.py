@@ -27,6 +27,9 @@ from usecasecore.runtime.limits import Limits
 
 __all__ = ["Retry"]
 
+_MOST_TAKEN = 20
+"""How often the next start may find that another one was first. The second finds its result; more is somebody deleting rows."""
+
 
 @dataclass(slots=True)
 class Retry:
@@ -44,6 +47,7 @@ class Retry:
     limits: Limits
     failures: int = 0
     reconnects: int = 0
+    taken: int = 0
     ambiguous_since: float | None = None
 
     def after(self, error: BaseException, step: str) -> float | UseCaseError | None:
@@ -58,6 +62,10 @@ class Retry:
             error is the user's own, to be raised as it is.
         """
         if isinstance(error, KeyTaken):
+            self.taken += 1
+            if self.taken > _MOST_TAKEN:
+                last = "somebody else was first with the same key"
+                return RetriesExhausted(use_case=self.use_case, attempts=self.taken, last=last)
             return 0.0
         if isinstance(error, StatementError):
             return self._after_fault(error, fault_of(error), step)

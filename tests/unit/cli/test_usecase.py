@@ -98,7 +98,7 @@ def test_a_use_case_that_creates_fires_nothing_and_locks_nothing(run: CommandLin
     told = described(run, "CreateOrder")
     assert "fire" not in [one["step"] for one in told["steps"]]
     assert step(told, "load")["table"] is None
-    assert step(told, "apply")["creates"] == "Order"
+    assert step(told, "apply")["creates"] == ["Order"]
     assert step(told, "record")["events"] == ["order.created"]
 
 
