@@ -43,6 +43,9 @@ class BlockingRuntime:
     def run(self, command: Any, **said: Any) -> Any:
         return self._await(self._runtime.run(command, **said))
 
+    def transaction(self, work: Any, **said: Any) -> Any:
+        return self._await(self._runtime.transaction(work, **said))
+
     def check(self) -> None:
         self._await(self._runtime.check())
 

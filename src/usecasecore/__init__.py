@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from usecasecore.policy import AllowAll, Decision, Policy, PolicyRequest
     from usecasecore.runtime import Limits, Runtime
     from usecasecore.runtime.asynchronous import AsyncRuntime
+    from usecasecore.runtime.transaction import Transaction
     from usecasecore.usecase import Load, UseCase, use_case
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Runtime",
     "Sensitive",
     "StoreError",
+    "Transaction",
     "Transition",
     "UseCase",
     "UseCaseError",
@@ -68,6 +70,7 @@ _HOMES = {
     "policy": ("AllowAll", "Decision", "Policy", "PolicyRequest"),
     "runtime": ("Limits", "Runtime"),
     "runtime.asynchronous": ("AsyncRuntime",),
+    "runtime.transaction": ("Transaction",),
     "usecase": ("Load", "UseCase", "use_case"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from usecasecore.messages import DomainEvent, Job, Result
+from usecasecore.messages import Command, DomainEvent, Job, Result
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ANONYMOUS", "Actor", "Clock", "ExecutionContext", "FiredTransition", "Outcome"]
 
 A = TypeVar("A")
+R = TypeVar("R", bound=Result)
 R_co = TypeVar("R_co", bound=Result, covariant=True)
 
 
@@ -122,6 +123,7 @@ class ExecutionContext:
     _emit: Callable[[DomainEvent, object | None], None] = field(repr=False)
     _enqueue: Callable[[Job, datetime | None], None] = field(repr=False)
     _fire: Callable[[Any, str], FiredTransition] = field(repr=False)
+    _execute: Callable[[Any, dict[str, Any]], Any] = field(repr=False)
 
     @property
     def tenant(self) -> str | None:
@@ -148,6 +150,20 @@ class ExecutionContext:
             WrongResult: If the aggregate has made a transition in this command already.
         """
         return self._fire(aggregate, trigger)
+
+    def execute(self, command: Command[R], /, **said: Any) -> R:
+        """Run another use case inside of this one, in the same transaction; return its result.
+
+        It gets the whole shell: its own policy question, locks, audit entries and events, by the same actor unless `said`
+        otherwise. Where it fails, this command fails with it, even if the error is swallowed here. Locks are then taken in the
+        order of the calls: keep that order the same everywhere.
+
+        Args:
+            command: A command of the application's.
+            said: What `Runtime.execute` takes: `actor`, `idempotency_key`, `expected_version`, `reason`, ...
+        """
+        result: R = self._execute(command, said)
+        return result
 
     def emit(self, event: DomainEvent, *, about: object | None = None) -> None:
         """Write an event to the outbox, with the commit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -11,13 +12,16 @@ from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
+from usecasecore.ids import uuid7
 from usecasecore.messages import Command, Result
 from usecasecore.runtime.call import Asked, Call
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
+from usecasecore.runtime.retry import Retry
 from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
+from usecasecore.runtime.transaction import Transaction
 
 try:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -27,6 +31,7 @@ except ImportError as error:
 __all__ = ["AsyncRuntime"]
 
 R = TypeVar("R", bound=Result)
+T = TypeVar("T")
 
 
 class AsyncRuntime:
@@ -149,6 +154,30 @@ class AsyncRuntime:
                 await connection.run_sync(check_database, self._shell.schema, asynchronous_commit=self._asynchronous_commit)
             self._checked = True
 
+    async def transaction(self, work: Callable[[Transaction], T], /, *, idempotency_key: str | None = None) -> T:
+        """Run several commands in one transaction; see `Runtime.transaction`. `work` is a plain function, as use cases are."""
+        if not self._checked:
+            await self.check()
+        key, fresh = idempotency_key or str(uuid7()), idempotency_key is None
+        retry = Retry("transaction", key, self._shell.limits)
+        async with self._queue:
+            while True:
+                session = AsyncSession(self._commands, sync_session_class=CommandSession)
+                inner: Any = session.sync_session
+                transaction = Transaction(self._shell, inner, key, fresh)
+                try:
+                    return await session.run_sync(lambda _, one=transaction: one.complete(work))  # type: ignore[misc]
+                except Exception as error:  # noqa: BLE001 - raised below, or the work is done again
+                    decision = self._shell.decide(transaction.last, retry, error, inner)
+                finally:
+                    await asyncio.shield(session.run_sync(_discard))
+                if isinstance(decision, Exception):
+                    if transaction.last is not None:
+                        await self._record(*transaction.last, decision, inner)
+                    raise decision
+                fresh = fresh and inner.step != "commit"
+                await asyncio.sleep(decision)
+
     async def _until_decided(self, plan: Plan, call: Call) -> Outcome[Any]:
         retry = self._shell.retry(plan, call)
         while True:
@@ -157,7 +186,7 @@ class AsyncRuntime:
             try:
                 return await session.run_sync(lambda one, call=call: self._shell.attempt(plan, call, one))  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001 - raised below, or the attempt is repeated
-                decision = self._shell.decide(plan, retry, error, inner)
+                decision = self._shell.decide((plan, call), retry, error, inner)
             finally:
                 # A second cancellation must not leave the connection with a transaction in it.
                 await asyncio.shield(session.run_sync(_discard))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic_core import PydanticSerializationError
 from sqlalchemy import inspect as sa_inspect
@@ -15,13 +16,16 @@ from usecasecore.ids import uuid7
 from usecasecore.ledger.entries import AuditEntry, Entries, OutboxMessage, StoredResult
 from usecasecore.ledger.json_text import NotStorable, canonical, jsonable
 from usecasecore.lifecycle import Lifecycle, set_version
-from usecasecore.messages import DomainEvent, Job, Result
+from usecasecore.messages import Command, DomainEvent, Job, Result
 from usecasecore.runtime.call import Call
 from usecasecore.runtime.load import Loaded
 from usecasecore.runtime.plan import AggregatePlan, Plan
 from usecasecore.runtime.session import CommandSession
 
-__all__ = ["Changes"]
+__all__ = ["Changes", "Joined"]
+
+Joined: TypeAlias = Callable[[Command[Any], dict[str, Any], int], Result]
+"""Runs a command inside of this one: takes it, what is said with it, and its place among those that were."""
 
 _SUSPECT = ("\\u0000", "NaN", "Infinity")
 """What JSON text has in it where a value can't be stored, and seldom else: a quick look before a thorough one."""
@@ -71,6 +75,8 @@ class Changes:
     plan: Plan
     call: Call
     session: CommandSession
+    join: Joined | None = None
+    inner: int = 0
     touched: list[_Touched] = field(default_factory=list)
     sent: list[_Sent] = field(default_factory=list)
     subject: Any = None
@@ -93,6 +99,7 @@ class Changes:
             _emit=self.emit,
             _enqueue=self.enqueue,
             _fire=self.fire_further,
+            _execute=self.execute_inside,
         )
 
     def start_from(self, found: Loaded) -> None:
@@ -130,6 +137,16 @@ class Changes:
             raise WrongResult(use_case=self.plan.name, expected=wanted, got=got)
         lifecycle = next(each for each in one.plan.lifecycles if trigger in each.triggers)
         return self.transition(aggregate, lifecycle, trigger, self.context())
+
+    def execute_inside(self, command: Command[Any], said: dict[str, Any]) -> Result:
+        """Run another command in this transaction; see `ExecutionContext.execute`."""
+        assert self.join is not None
+        self.inner += 1
+        step = self.session.step
+        try:
+            return self.join(command, said, self.inner)
+        finally:
+            self.session.step = step
 
     def _touched(self, aggregate: Any) -> _Touched | None:
         return next((one for one in self.touched if one.aggregate is aggregate), None)
@@ -191,7 +208,8 @@ class Changes:
                 one.spoken_of = True
         self.touched = [one for one in self.touched if one.counts]
         for one in self.touched:
-            one.version += 1
+            # Not what was loaded plus one: a command inside of this one may have counted already.
+            one.version = 1 if one.created else getattr(one.aggregate, one.plan.version) + 1
             if not one.created:
                 set_version(one.aggregate, one.plan.version, one.version)
         main = self._about(None)

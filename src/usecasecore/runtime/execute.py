@@ -24,7 +24,7 @@ from usecasecore.ledger.entries import StoredResult
 from usecasecore.messages import Result
 from usecasecore.policy import Decision, PolicyRequest
 from usecasecore.runtime.call import Call, undeclared_refusal
-from usecasecore.runtime.changes import Changes
+from usecasecore.runtime.changes import Changes, Joined
 from usecasecore.runtime.load import Loaded
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.session import CommandSession
@@ -32,7 +32,7 @@ from usecasecore.runtime.session import CommandSession
 __all__ = ["execute"]
 
 
-def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str) -> Outcome[Any]:
+def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, join: Joined) -> Outcome[Any]:
     """Run one attempt in the session's transaction, up to the commit; return its outcome.
 
     Raises:
@@ -44,7 +44,7 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str) 
     found = plan.loader.load(session, call, lock_timeout)
     if isinstance(found, StoredResult):
         return _replay(plan, call, found)
-    changes = Changes(plan, call, session)
+    changes = Changes(plan, call, session, join)
     context = changes.context()
     changes.start_from(found)
     if found.subject is not None:

@@ -29,6 +29,7 @@ class CommandSession(Session):
         self.step = "begin"
         self.seen_version: int | None = None
         self._committing: Connection | None = None
+        self._doomed_by: BaseException | None = None
         self._lent_to: str | None = None
         self._root: Any = None
         self._transaction_seen: Any = None
@@ -40,13 +41,21 @@ class CommandSession(Session):
         Raises:
             TransactionEnded: If user code ended it in a way that could not be prevented.
         """
-        self._root, self._transaction_seen = self.get_transaction(), self.connection().get_transaction()
-        self._lent_to = use_case
+        self._transaction_seen = self.connection().get_transaction()
+        self._root = self.get_transaction()
+        outer, self._lent_to = self._lent_to, use_case
         try:
             yield
         finally:
-            self._lent_to = None
+            self._lent_to = outer
+        if self._doomed_by is not None:
+            raise self._doomed_by  # whether or not user code swallowed it
         self._still_open(use_case)
+
+    def doom(self, error: BaseException) -> None:
+        """Rule out the commit: a command inside of this one failed."""
+        if self._doomed_by is None:
+            self._doomed_by = error
 
     def finish(self) -> None:
         """Commit."""

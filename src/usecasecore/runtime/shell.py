@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -14,7 +16,7 @@ from usecasecore.ids import uuid7
 from usecasecore.ledger import ledger_tables
 from usecasecore.ledger import store as ledger_store
 from usecasecore.ledger.entries import Attempt
-from usecasecore.messages import Command
+from usecasecore.messages import Command, Result
 from usecasecore.runtime.call import Asked, Call, validated
 from usecasecore.runtime.changes import Changes
 from usecasecore.runtime.execute import execute
@@ -68,13 +70,45 @@ class Shell:
 
     def attempt(self, plan: Plan, call: Call, session: CommandSession) -> Outcome[Any]:
         """Run one attempt, with its commit; the caller discards the session afterwards, whatever happens."""
-        outcome = execute(plan, call, session, self._lock_timeout)
+        outcome = self.inner(plan, call, session)
         if not outcome.replayed:
             session.finish()
         return outcome
 
-    def decide(self, plan: Plan, retry: Retry, error: Exception, session: CommandSession) -> float | Exception:
-        """Return what follows on a failed attempt: a pause in seconds, or the error that the caller gets."""
+    def inner(self, plan: Plan, call: Call, session: CommandSession) -> Outcome[Any]:
+        """Run one command in the session's transaction, without the commit."""
+        return execute(plan, call, session, self._lock_timeout, partial(self._joined, call, session))
+
+    def _joined(self, outer: Call, session: CommandSession, command: Command[Any], said: dict[str, Any], place: int) -> Result:
+        """Run a command that a use case runs inside of its own: in its transaction, by its actor, under a key made of its key."""
+        asked = replace(
+            outer.asked,
+            **{
+                "idempotency_key": f"{outer.key.key}/{place}",
+                "expected_version": None,
+                "correlation_id": outer.asked.correlation_id or str(outer.command_id),
+                "causation_id": str(outer.command_id),
+                **said,
+            },
+        )
+        try:
+            plan, call = self.call(command, asked)
+            session.flush()  # what the outer one has created must be there to be found
+            result: Result = self.inner(plan, replace(call, fresh=outer.fresh), session).result
+        except BaseException as error:
+            session.doom(error)
+            raise
+        return result
+
+    def decide(self, run: tuple[Plan, Call] | None, retry: Retry, error: Exception, session: CommandSession) -> float | Exception:
+        """Return what follows on a failed attempt: a pause in seconds, or the error that the caller gets.
+
+        Args:
+            run: What was run; of several commands the last; None where none was yet.
+            retry: The decider of this call.
+            error: What ended the attempt.
+            session: The attempt's.
+        """
         # Not of what the actor may not even know of: not readable must look like not existing.
         if isinstance(error, Rejected) and error.version is None and not isinstance(error, AggregateNotFound):
             error.version = session.seen_version
@@ -82,7 +116,7 @@ class Shell:
         if decision is None:
             return error
         # The driver's error quotes values: with sensitive ones in the command it must not travel along.
-        if isinstance(decision, UseCaseError) and not plan.sensitive:
+        if isinstance(decision, UseCaseError) and not (run and run[0].sensitive):
             decision.__cause__ = error
         return decision
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -12,17 +13,21 @@ from sqlalchemy import Engine
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
+from usecasecore.ids import uuid7
 from usecasecore.messages import Command, Result
 from usecasecore.runtime.call import Asked, Call
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
+from usecasecore.runtime.retry import Retry
 from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
+from usecasecore.runtime.transaction import Transaction
 
 __all__ = ["Runtime"]
 
 R = TypeVar("R", bound=Result)
+T = TypeVar("T")
 
 
 class Runtime:
@@ -156,6 +161,41 @@ class Runtime:
                 check_database(connection, self._shell.schema, asynchronous_commit=self._asynchronous_commit)
             self._checked = True
 
+    def transaction(self, work: Callable[[Transaction], T], /, *, idempotency_key: str | None = None) -> T:
+        """Run several commands in one transaction: all of them are committed, or none; return what `work` returns.
+
+        The runtime owns begin, commit and new starts: `work` may be called again from the start, so it does nothing outside of
+        the transaction.
+
+        Args:
+            work: Is called with the `Transaction`, and runs commands by its `execute` and `run`.
+            idempotency_key: From which the commands' keys are made, with their place; by default one of the runtime's own.
+
+        Raises:
+            UseCaseError: What a command raised, even where `work` swallowed it; nothing changed.
+            Exception: Whatever `work` raised; nothing changed.
+        """
+        if not self._checked:
+            self.check()
+        key, fresh = idempotency_key or str(uuid7()), idempotency_key is None
+        retry = Retry("transaction", key, self._shell.limits)
+        with self._queue:
+            while True:
+                session = CommandSession(self._commands)
+                transaction = Transaction(self._shell, session, key, fresh)
+                try:
+                    return transaction.complete(work)
+                except Exception as error:  # noqa: BLE001 - raised below, or the work is done again
+                    decision = self._shell.decide(transaction.last, retry, error, session)
+                finally:
+                    session.discard()
+                if isinstance(decision, Exception):
+                    if transaction.last is not None:
+                        self._record(*transaction.last, decision, session)
+                    raise decision
+                fresh = fresh and session.step != "commit"
+                time.sleep(decision)
+
     def _until_decided(self, plan: Plan, call: Call) -> Outcome[Any]:
         retry = self._shell.retry(plan, call)
         while True:
@@ -163,7 +203,7 @@ class Runtime:
             try:
                 return self._shell.attempt(plan, call, session)
             except Exception as error:  # noqa: BLE001 - raised below, or the attempt is repeated
-                decision = self._shell.decide(plan, retry, error, session)
+                decision = self._shell.decide((plan, call), retry, error, session)
             finally:
                 session.discard()
             # Raised here and not in the handler: an error of ours must not drag the driver's along as its context.
