@@ -1,4 +1,4 @@
-"""The application: `usecasecore --app examples.orders.app:app lifecycle show order`."""
+"""The application: `usecasecore lifecycle show order --app examples.orders.app:app`."""
 
 from __future__ import annotations
 

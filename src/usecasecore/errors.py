@@ -523,6 +523,7 @@ class DatabaseUnavailable(StoreError):
     """The database can't be reached, or failed in a way that is not about the command."""
 
     code = "database_unavailable"
+    retry_after: float = 1.0
 
     def __init__(self, *, use_case: str, detail: str) -> None:
         self.use_case, self.detail = use_case, detail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -45,3 +46,14 @@ def test_the_page_on_errors_draws_the_whole_tree() -> None:
     page = (ROOT / "docs/reference/errors.md").read_text()
     for name in set(errors.__all__) - {"Refusal"}:
         assert re.search(rf"\b{name}\b", page), name
+
+
+@pytest.mark.parametrize(
+    "line", re.findall(r"^    usecasecore (.*)$", (ROOT / "docs/examples/orders.md").read_text(), re.MULTILINE)
+)
+def test_the_command_lines_of_the_orders_page_work(line: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "usecasecore", *line.split()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout

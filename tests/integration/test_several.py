@@ -33,7 +33,15 @@ from usecasecore import (
     state_column,
     version_column,
 )
-from usecasecore.errors import AggregateNotFound, GuardRejected, StaleVersion, TransitionNotAllowed, Undeclared, WrongResult
+from usecasecore.errors import (
+    AggregateNotFound,
+    GuardRejected,
+    InvalidCommand,
+    StaleVersion,
+    TransitionNotAllowed,
+    Undeclared,
+    WrongResult,
+)
 
 BankWith = Callable[..., Bank]
 PATIENT = Limits(lock_timeout=timedelta(seconds=30), busy_timeout=timedelta(seconds=60))
@@ -89,6 +97,8 @@ def test_each_changed_aggregate_has_one_entry_and_counts_once(bank: Bank) -> Non
     assert (outcome.result.balance, outcome.version) == (-5, None)
     assert [bank.account(each).version for each in (one, other)] == [2, 2]
     assert len(bank.rows("audit")) == 4
+    with pytest.raises(InvalidCommand, match="no single aggregate"):
+        bank.runtime.run(Transfer(source_id=one, target_id=other, amount=5), expected_version=2)
     bank.runtime.run(Transfer(source_id=one, target_id=other, amount=0))
     assert [bank.account(each).version for each in (one, other)] == [2, 2]
     [without] = [entry for entry in bank.rows("audit") if entry.aggregate is None]

@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
-from usecasecore.ids import uuid7
 from usecasecore.messages import Command, Result
 from usecasecore.runtime.call import Asked, Call
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
-from usecasecore.runtime.retry import Retry
 from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
 from usecasecore.runtime.transaction import Transaction
+from usecasecore.runtime.work import OneCommand, SeveralCommands, Work
 
 try:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -139,10 +137,7 @@ class AsyncRuntime:
             causation_id=causation_id,
         )
         plan, call = self._shell.call(command, asked)
-        if not self._checked:
-            await self.check()
-        async with self._queue:
-            return await self._until_decided(plan, call)
+        return await self._until_decided(OneCommand(self._shell, plan, call))
 
     async def check(self) -> None:
         """Make sure that the database keeps the runtime's promises; see `Runtime.check`."""
@@ -156,53 +151,35 @@ class AsyncRuntime:
 
     async def transaction(self, work: Callable[[Transaction], T], /, *, idempotency_key: str | None = None) -> T:
         """Run several commands in one transaction; see `Runtime.transaction`. `work` is a plain function, as use cases are."""
+        return await self._until_decided(SeveralCommands(self._shell, work, idempotency_key))
+
+    async def _until_decided(self, work: Work[T]) -> T:
         if not self._checked:
             await self.check()
-        key, fresh = idempotency_key or str(uuid7()), idempotency_key is None
-        retry = Retry("transaction", key, self._shell.limits)
         async with self._queue:
             while True:
                 session = AsyncSession(self._commands, sync_session_class=CommandSession)
                 inner: Any = session.sync_session
-                transaction = Transaction(self._shell, inner, key, fresh)
                 try:
-                    return await session.run_sync(lambda _, one=transaction: one.complete(work))  # type: ignore[misc]
+                    return await session.run_sync(lambda _, inner=inner: work.run(inner))  # type: ignore[misc]  # mypy infers no type for it
                 except Exception as error:  # noqa: BLE001 - raised below, or the work is done again
-                    decision = self._shell.decide(transaction.last, retry, error, inner)
+                    decision = self._shell.decide(work.last, work.retry, error, inner)
                 finally:
+                    # A second cancellation must not leave the connection with a transaction in it.
                     await asyncio.shield(session.run_sync(_discard))
                 if isinstance(decision, Exception):
-                    if transaction.last is not None:
-                        await self._record(*transaction.last, decision, inner)
+                    await self._record(work.last, decision, inner)
                     raise decision
-                fresh = fresh and inner.step != "commit"
+                if inner.step == "commit":
+                    work.ask_the_key()
                 await asyncio.sleep(decision)
 
-    async def _until_decided(self, plan: Plan, call: Call) -> Outcome[Any]:
-        retry = self._shell.retry(plan, call)
-        while True:
-            session = AsyncSession(self._commands, sync_session_class=CommandSession)
-            inner: Any = session.sync_session
-            try:
-                return await session.run_sync(lambda one, call=call: self._shell.attempt(plan, call, one))  # type: ignore[misc]
-            except Exception as error:  # noqa: BLE001 - raised below, or the attempt is repeated
-                decision = self._shell.decide((plan, call), retry, error, inner)
-            finally:
-                # A second cancellation must not leave the connection with a transaction in it.
-                await asyncio.shield(session.run_sync(_discard))
-            if isinstance(decision, Exception):
-                await self._record(plan, call, decision, inner)
-                raise decision
-            if inner.step == "commit":
-                call = replace(call, fresh=False)
-            await asyncio.sleep(decision)
-
-    async def _record(self, plan: Plan, call: Call, failure: BaseException, session: CommandSession) -> None:
-        if not self._shell.is_recorded(failure):
+    async def _record(self, run: tuple[Plan, Call] | None, failure: Exception, session: CommandSession) -> None:
+        if run is None or not self._shell.is_recorded(failure):
             return
         try:
             async with self._commands.begin() as connection:
-                await connection.run_sync(self._shell.record_attempt, plan, call, failure, session.seen_version)
+                await connection.run_sync(self._shell.record_attempt, run, failure, session.seen_version)
         except Exception as error:  # noqa: BLE001 - the refusal stands, whether or not it could be written down
             failure.add_note(f"the attempt could not be recorded: {type(error).__name__}")
 

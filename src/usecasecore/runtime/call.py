@@ -75,7 +75,11 @@ def validated(plan: Plan, command: Command[Any], asked: Asked, now: datetime, li
     if now.tzinfo is None:
         raise ValueError("the runtime's clock gave a naive time; it must be aware")
     name = plan.command.__name__
-    if errors := _faults_of(asked, plan.reason_required):
+    errors = _faults_of(asked, plan.reason_required)
+    if asked.expected_version is not None and not plan.subject_name:
+        message = "this use case has no single aggregate whose version could be expected"
+        errors.append({"loc": ("expected_version",), "msg": message, "type": "invalid_call"})
+    if errors:
         raise InvalidCommand(command=name, errors=errors)
     fields = _fields(plan, command)
     try:

@@ -64,18 +64,7 @@ class Shell:
             raise InvalidCommand(command=type(command).__name__, errors=[{"loc": (), "msg": message, "type": "unknown_command"}])
         return plan, validated(plan, command, asked, self.clock(), self.limits)
 
-    def retry(self, plan: Plan, call: Call) -> Retry:
-        """Return the decider on failed attempts of one call."""
-        return Retry(plan.name, call.key.key, self.limits)
-
-    def attempt(self, plan: Plan, call: Call, session: CommandSession) -> Outcome[Any]:
-        """Run one attempt, with its commit; the caller discards the session afterwards, whatever happens."""
-        outcome = self.inner(plan, call, session)
-        if not outcome.replayed:
-            session.finish()
-        return outcome
-
-    def inner(self, plan: Plan, call: Call, session: CommandSession) -> Outcome[Any]:
+    def run(self, plan: Plan, call: Call, session: CommandSession) -> Outcome[Any]:
         """Run one command in the session's transaction, without the commit."""
         return execute(plan, call, session, self._lock_timeout, partial(self._joined, call, session))
 
@@ -94,7 +83,7 @@ class Shell:
         try:
             plan, call = self.call(command, asked)
             session.flush()  # what the outer one has created must be there to be found
-            result: Result = self.inner(plan, replace(call, fresh=outer.fresh), session).result
+            result: Result = self.run(plan, replace(call, fresh=outer.fresh), session).result
         except BaseException as error:
             session.doom(error)
             raise
@@ -124,10 +113,9 @@ class Shell:
         """Say whether an error goes into the attempt log: refusals and failures do, what is undecided doesn't."""
         return isinstance(error, Exception) and not isinstance(error, Conflict | StoreError | InvalidCommand)
 
-    def record_attempt(
-        self, connection: Connection, plan: Plan, call: Call, error: BaseException, seen_version: int | None
-    ) -> None:
+    def record_attempt(self, connection: Connection, run: tuple[Plan, Call], error: Exception, seen_version: int | None) -> None:
         """Write a refused or failed command into the attempt log, in the transaction that is open."""
+        plan, call = run
         refused = isinstance(error, Rejected)
         code = error.code if isinstance(error, UseCaseError) else type(error).__name__
         # An exception of user code may quote anything; of it only the type is kept.

@@ -6,23 +6,21 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Engine
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
-from usecasecore.ids import uuid7
 from usecasecore.messages import Command, Result
 from usecasecore.runtime.call import Asked, Call
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
-from usecasecore.runtime.retry import Retry
 from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
 from usecasecore.runtime.transaction import Transaction
+from usecasecore.runtime.work import OneCommand, SeveralCommands, Work
 
 __all__ = ["Runtime"]
 
@@ -141,10 +139,7 @@ class Runtime:
             causation_id=causation_id,
         )
         plan, call = self._shell.call(command, asked)
-        if not self._checked:
-            self.check()
-        with self._queue:
-            return self._until_decided(plan, call)
+        return self._until_decided(OneCommand(self._shell, plan, call))
 
     def check(self) -> None:
         """Make sure that the database keeps the runtime's promises; create the ledger where that was asked for.
@@ -175,51 +170,33 @@ class Runtime:
             UseCaseError: What a command raised, even where `work` swallowed it; nothing changed.
             Exception: Whatever `work` raised; nothing changed.
         """
+        return self._until_decided(SeveralCommands(self._shell, work, idempotency_key))
+
+    def _until_decided(self, work: Work[T]) -> T:
         if not self._checked:
             self.check()
-        key, fresh = idempotency_key or str(uuid7()), idempotency_key is None
-        retry = Retry("transaction", key, self._shell.limits)
         with self._queue:
             while True:
                 session = CommandSession(self._commands)
-                transaction = Transaction(self._shell, session, key, fresh)
                 try:
-                    return transaction.complete(work)
+                    return work.run(session)
                 except Exception as error:  # noqa: BLE001 - raised below, or the work is done again
-                    decision = self._shell.decide(transaction.last, retry, error, session)
+                    decision = self._shell.decide(work.last, work.retry, error, session)
                 finally:
                     session.discard()
+                # Raised here and not in the handler: an error of ours must not drag the driver's along as its context.
                 if isinstance(decision, Exception):
-                    if transaction.last is not None:
-                        self._record(*transaction.last, decision, session)
+                    self._record(work.last, decision, session)
                     raise decision
-                fresh = fresh and session.step != "commit"
+                if session.step == "commit":
+                    work.ask_the_key()
                 time.sleep(decision)
 
-    def _until_decided(self, plan: Plan, call: Call) -> Outcome[Any]:
-        retry = self._shell.retry(plan, call)
-        while True:
-            session = CommandSession(self._commands)
-            try:
-                return self._shell.attempt(plan, call, session)
-            except Exception as error:  # noqa: BLE001 - raised below, or the attempt is repeated
-                decision = self._shell.decide((plan, call), retry, error, session)
-            finally:
-                session.discard()
-            # Raised here and not in the handler: an error of ours must not drag the driver's along as its context.
-            if isinstance(decision, Exception):
-                self._record(plan, call, decision, session)
-                raise decision
-            if session.step == "commit":
-                # The commit may have taken place after all: from now on the key decides.
-                call = replace(call, fresh=False)
-            time.sleep(decision)
-
-    def _record(self, plan: Plan, call: Call, failure: BaseException, session: CommandSession) -> None:
-        if not self._shell.is_recorded(failure):
+    def _record(self, run: tuple[Plan, Call] | None, failure: Exception, session: CommandSession) -> None:
+        if run is None or not self._shell.is_recorded(failure):
             return
         try:
             with self._commands.begin() as connection:
-                self._shell.record_attempt(connection, plan, call, failure, session.seen_version)
+                self._shell.record_attempt(connection, run, failure, session.seen_version)
         except Exception as error:  # noqa: BLE001 - the refusal stands, whether or not it could be written down
             failure.add_note(f"the attempt could not be recorded: {type(error).__name__}")

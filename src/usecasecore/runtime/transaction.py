@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -18,7 +17,6 @@ from usecasecore.runtime.shell import Shell
 __all__ = ["Transaction"]
 
 R = TypeVar("R", bound=Result)
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -79,17 +77,10 @@ class Transaction:
             call = replace(call, fresh=self._fresh)
         self._last = plan, call
         try:
-            return self._shell.inner(plan, call, self._session)
+            return self._shell.run(plan, call, self._session)
         except BaseException as error:
             self._session.doom(error)
             raise
-
-    def complete(self, work: Callable[[Transaction], T]) -> T:
-        """Do the work and commit it; the front doors call this."""
-        with self._session.lent("transaction"):
-            result = work(self)
-        self._session.finish()
-        return result
 
     @property
     def last(self) -> tuple[Plan, Call] | None:

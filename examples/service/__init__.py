@@ -1,0 +1,1 @@
+"""The orders over HTTP: FastAPI on an AsyncRuntime, written by hand."""
