@@ -11,9 +11,10 @@ from sqlalchemy import Engine, create_engine, select
 
 from examples.orders.app import app
 from examples.orders.model import Base, Order
-from examples.orders.use_cases import AddLine, Cancel, CreateOrder, Pay, StartFulfilment, Submit
+from examples.orders.use_cases import AddLine, Cancel, CreateOrder, Pay, SendReceipt, StartFulfilment, Submit
 from usecasecore import Actor, Rejected, Runtime
 from usecasecore.ledger import ledger_tables
+from usecasecore.relay import JobHandlers, OutgoingMessage, Relay
 
 ADA = Actor("user", "ada")
 
@@ -61,6 +62,8 @@ def show(engine: Engine) -> None:
     audit_trail(engine)
     title("Events and jobs, waiting for delivery")
     outbox(engine)
+    title("The relay delivers them after the commit, the events in order")
+    deliver(engine)
 
 
 def refused(runtime: Runtime, command: Submit | StartFulfilment | Pay | Cancel) -> None:
@@ -97,6 +100,19 @@ def outbox(engine: Engine) -> None:
     with engine.connect() as connection:
         for row in connection.execute(select(table).order_by(table.c.version, table.c.ordinal)):
             say(f"v{row.version}.{row.ordinal}  {row.kind:<6} {row.type:<34} {row.payload}")
+
+
+def deliver(engine: Engine) -> None:
+    """Drain the outbox: publish the events, here by printing them, and run the jobs."""
+    handlers = JobHandlers()
+    handlers.register(SendReceipt, lambda job: say(f"ran        receipt for {job.amount} EUR"))
+    report = Relay(engine, publish, handlers).drain()
+    say(f"report     {report.published} events published, {report.jobs_run} job run, {report.failed} failed, {report.left} left")
+
+
+def publish(message: OutgoingMessage) -> None:
+    """Take an event: a broker, a webhook or a log would stand here."""
+    say(f"published  v{message.version}.{message.ordinal}  {message.type}")
 
 
 def title(text: str) -> None:

@@ -35,6 +35,7 @@ def test_the_demo_shows_result_refusal_replay_audit_trail_and_lifecycle() -> Non
         "refused  [wrong_amount] 39.80 EUR are due, 1 EUR were offered",
         "v4  user:ada  PayOrder              submitted -> paid                invoice 7",
         "v4.1  job    send_receipt",
+        "report     6 events published, 1 job run, 0 failed, 0 left",
     ):
         assert line in done.stdout, line
     assert "tok_4242" not in done.stdout

@@ -63,7 +63,19 @@ def test_every_name_of_the_root_is_there_and_no_other() -> None:
 
 
 def test_every_public_module_says_what_it_exports() -> None:
-    for name in ("errors", "ids", "messages", "context", "policy", "lifecycle", "usecase", "application", "ledger", "runtime"):
+    for name in (
+        "errors",
+        "ids",
+        "messages",
+        "context",
+        "policy",
+        "lifecycle",
+        "usecase",
+        "application",
+        "ledger",
+        "runtime",
+        "relay",
+    ):
         module = import_module(f"usecasecore.{name}")
         for exported in module.__all__:
             assert hasattr(module, exported), f"{name}.{exported}"
