@@ -11,6 +11,7 @@ import pytest
 from tests.accounts import (
     ADA,
     Account,
+    AccountId,
     Close,
     Deposit,
     Done,
@@ -22,7 +23,7 @@ from tests.bank import Bank, on_postgres
 from tests.integration.test_faults import CutAtCommit
 from tests.properties.test_all_or_nothing import FailAt
 from usecasecore import Command, ExecutionContext, UseCase
-from usecasecore.errors import GuardRejected, TransactionEnded, TransitionNotAllowed
+from usecasecore.errors import ContractViolation, GuardRejected, TransactionEnded, TransitionNotAllowed
 from usecasecore.runtime.transaction import Transaction
 
 BankWith = Callable[..., Bank]
@@ -128,6 +129,7 @@ def test_whatever_statement_of_a_transaction_fails_nothing_is_left(bank: Bank) -
         transaction.execute(Deposit(account_id=one, amount=-5))
         transaction.execute(Deposit(account_id=other, amount=5))
 
+    n = 0
     for n in range(1, 60):
         failures.countdown = n
         try:
@@ -174,6 +176,26 @@ def test_an_inner_failure_fails_the_outer_even_if_swallowed(bank: Bank, swallow:
     with pytest.raises(GuardRejected):
         bank.runtime.execute(OpenWith(owner="x", amount=5, then_close=True, swallow=swallow), actor=ADA)
     assert {**bank.counts(), "attempt": 0} == before
+
+
+class Twice(Command[Done]):
+    account_id: AccountId
+
+
+class DepositTwice(UseCase[Twice, Account, Done]):
+    trigger = "deposit"
+
+    def apply(self, command: Twice, account: Account, context: ExecutionContext, /) -> Done:
+        context.execute(Deposit(account_id=account.id, amount=5))
+        return done(account)
+
+
+def test_a_command_inside_may_not_take_what_the_outer_one_has_in_hand(bank_with: BankWith) -> None:
+    bank = bank_with(application(DepositTwice))
+    account_id = bank.open()
+    with pytest.raises(ContractViolation, match="has the same Account in hand"):
+        bank.runtime.execute(Twice(account_id=account_id))
+    assert bank.account(account_id).version == 1
 
 
 def test_an_inner_command_is_checked_like_any_other(bank: Bank) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -11,7 +12,7 @@ from pydantic_core import PydanticSerializationError
 from sqlalchemy import inspect as sa_inspect
 
 from usecasecore.context import ExecutionContext, FiredTransition
-from usecasecore.errors import Undeclared, WrongResult
+from usecasecore.errors import ContractViolation, Undeclared, WrongResult
 from usecasecore.ids import uuid7
 from usecasecore.ledger.entries import AuditEntry, Entries, OutboxMessage, StoredResult
 from usecasecore.ledger.json_text import NotStorable, canonical, jsonable
@@ -102,20 +103,38 @@ class Changes:
             _execute=self.execute_inside,
         )
 
-    def start_from(self, found: Loaded) -> None:
-        """Take note of what was loaded."""
+    @contextmanager
+    def having(self, found: Loaded) -> Iterator[None]:
+        """Have in hand what was loaded, while user code runs.
+
+        Raises:
+            ContractViolation: If a command inside of another one loads what that one has in hand: their transitions would then
+                be written down in another order than they were made.
+        """
         self.subject = found.subject
         for aggregate in found.aggregates:
-            plan = self.plan.plan_of(type(aggregate))
-            if any(aggregate is one for one in found.created):
-                self.touched.append(_Touched(aggregate, plan, True, {}, 0, loaded=True))
-                continue
-            values = aggregate.__dict__
-            before = {name: values[name] for name in plan.tracked if name in values}
-            sole = found.state is aggregate
-            self.touched.append(
-                _Touched(aggregate, plan, False, before, getattr(aggregate, plan.version), loaded=True, sole=sole)
-            )
+            self.touched.append(self._loaded(aggregate, found))
+        in_hand = self.session.in_hand
+        for aggregate in found.aggregates:
+            if any(aggregate is one for one in in_hand):
+                raise ContractViolation(
+                    f"{self.plan.name}: the command that runs this one inside has the same {type(aggregate).__name__} in hand; "
+                    "do it there, or run it before"
+                )
+        self.session.in_hand = [*in_hand, *found.aggregates]
+        try:
+            yield
+        finally:
+            self.session.in_hand = in_hand
+
+    def _loaded(self, aggregate: Any, found: Loaded) -> _Touched:
+        plan = self.plan.plan_of(type(aggregate))
+        if any(aggregate is one for one in found.created):
+            return _Touched(aggregate, plan, True, {}, 0, loaded=True)
+        values = aggregate.__dict__
+        before = {name: values[name] for name in plan.tracked if name in values}
+        version = getattr(aggregate, plan.version)
+        return _Touched(aggregate, plan, False, before, version, loaded=True, sole=found.state is aggregate)
 
     def transition(self, aggregate: Any, lifecycle: Lifecycle, trigger: str, context: ExecutionContext) -> FiredTransition:
         """Fire a trigger and take note of the transition."""

@@ -46,14 +46,14 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, 
         return _replay(plan, call, found)
     changes = Changes(plan, call, session, join)
     context = changes.context()
-    changes.start_from(found)
-    if found.subject is not None:
-        session.seen_version = getattr(found.subject, plan.plan_of(type(found.subject)).version)
-    _authorize(plan, call, found, context)
-    _check_version(plan, call, session.seen_version)
-    if plan.triggers:
-        context.transition = _fire(plan, call, found, changes, context)
-    result = _apply(plan, call, found.state, context)
+    with changes.having(found):
+        if found.subject is not None:
+            session.seen_version = getattr(found.subject, plan.plan_of(type(found.subject)).version)
+        _authorize(plan, call, found, context)
+        _check_version(plan, call, session.seen_version)
+        if plan.triggers:
+            context.transition = _fire(plan, call, found, changes, context)
+        result = _apply(plan, call, found.state, context)
     changes.check_result(result)
     return _record(plan, call, session, changes, context, found, result)
 

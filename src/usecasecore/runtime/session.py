@@ -21,6 +21,7 @@ class CommandSession(Session):
     Attributes:
         step: Where the attempt is: `begin`, `idempotency`, `load`, `policy`, `fire`, `apply`, `record`, `commit`.
         seen_version: The version of the aggregate that was looked at; None before it is loaded.
+        in_hand: The aggregates that running commands have loaded; more than one command's where one runs inside of another.
     """
 
     def __init__(self, bind: Engine, **options: Any) -> None:
@@ -28,6 +29,7 @@ class CommandSession(Session):
         super().__init__(bind, **{**options, "autoflush": False, "expire_on_commit": False})
         self.step = "begin"
         self.seen_version: int | None = None
+        self.in_hand: list[object] = []
         self._committing: Connection | None = None
         self._doomed_by: BaseException | None = None
         self._lent_to: str | None = None
