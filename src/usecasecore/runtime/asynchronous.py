@@ -7,12 +7,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
 from usecasecore.messages import Command, Result
 from usecasecore.runtime.call import Asked, Call
+from usecasecore.runtime.caller import join
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
@@ -78,6 +80,7 @@ class AsyncRuntime:
         request_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        session: AsyncSession | None = None,
     ) -> R:
         """Run the command's use case in a transaction of its own; return its result, committed.
 
@@ -91,6 +94,9 @@ class AsyncRuntime:
             request_id: Id of the request that brought the command, for the audit entry.
             correlation_id: Id of the conversation it belongs to; events and jobs carry it on.
             causation_id: Id of the message that caused it.
+            session: A session of the caller's whose transaction to join: nothing is committed here. Refused with changes that
+                are not flushed; a failure rolls it back. New starts, the truth about the commit and the order of locks are then
+                the caller's, and refusals leave no attempt.
 
         Raises:
             Rejected: The command is refused, for good: nothing changed. See `usecasecore.errors` for the kinds.
@@ -110,6 +116,7 @@ class AsyncRuntime:
             request_id=request_id,
             correlation_id=correlation_id,
             causation_id=causation_id,
+            session=session,
         )
         return outcome.result
 
@@ -125,6 +132,7 @@ class AsyncRuntime:
         request_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        session: AsyncSession | None = None,
     ) -> Outcome[R]:
         """Do what `execute` does; return the outcome: the result, its key, the version, and whether it is a replay."""
         asked = Asked(
@@ -137,6 +145,10 @@ class AsyncRuntime:
             causation_id=causation_id,
         )
         plan, call = self._shell.call(command, asked)
+        if session is not None:
+            if not self._checked:
+                await (await session.connection()).run_sync(self._check_on)
+            return await session.run_sync(lambda one: join(self._shell, plan, call, one))
         return await self._until_decided(OneCommand(self._shell, plan, call))
 
     async def check(self) -> None:
@@ -146,8 +158,11 @@ class AsyncRuntime:
                 async with self._commands.begin() as connection:
                     await connection.run_sync(create_ledger, self._shell.schema)
             async with self._commands.connect() as connection:
-                await connection.run_sync(check_database, self._shell.schema, asynchronous_commit=self._asynchronous_commit)
-            self._checked = True
+                await connection.run_sync(self._check_on)
+
+    def _check_on(self, connection: Connection) -> None:
+        check_database(connection, self._shell.schema, asynchronous_commit=self._asynchronous_commit)
+        self._checked = True
 
     async def transaction(self, work: Callable[[Transaction], T], /, *, idempotency_key: str | None = None) -> T:
         """Run several commands in one transaction; see `Runtime.transaction`. `work` is a plain function, as use cases are."""

@@ -24,7 +24,7 @@ class CommandSession(Session):
         in_hand: The aggregates that running commands have loaded; more than one command's where one runs inside of another.
     """
 
-    def __init__(self, bind: Engine, **options: Any) -> None:
+    def __init__(self, bind: Engine | Connection, **options: Any) -> None:
         # No autoflush: a query in `apply` must not write half an aggregate. AsyncSession passes options of its own.
         super().__init__(bind, **{**options, "autoflush": False, "expire_on_commit": False})
         self.step = "begin"

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
 from usecasecore.messages import Command, Result
 from usecasecore.runtime.call import Asked, Call
+from usecasecore.runtime.caller import join
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
@@ -83,6 +85,7 @@ class Runtime:
         request_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        session: Session | None = None,
     ) -> R:
         """Run the command's use case in a transaction of its own; return its result, committed.
 
@@ -96,6 +99,9 @@ class Runtime:
             request_id: Id of the request that brought the command, for the audit entry.
             correlation_id: Id of the conversation it belongs to; events and jobs carry it on.
             causation_id: Id of the message that caused it.
+            session: A session of the caller's whose transaction to join: nothing is committed here. Refused with changes that
+                are not flushed; a failure rolls it back. New starts, the truth about the commit and the order of locks are then
+                the caller's, and refusals leave no attempt.
 
         Raises:
             Rejected: The command is refused, for good: nothing changed. See `usecasecore.errors` for the kinds.
@@ -113,6 +119,7 @@ class Runtime:
             request_id=request_id,
             correlation_id=correlation_id,
             causation_id=causation_id,
+            session=session,
         ).result
 
     def run(
@@ -127,6 +134,7 @@ class Runtime:
         request_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        session: Session | None = None,
     ) -> Outcome[R]:
         """Do what `execute` does; return the outcome: the result, its key, the version, and whether it is a replay."""
         asked = Asked(
@@ -139,6 +147,10 @@ class Runtime:
             causation_id=causation_id,
         )
         plan, call = self._shell.call(command, asked)
+        if session is not None:
+            if not self._checked:
+                self._check_on(session.connection())
+            return join(self._shell, plan, call, session)
         return self._until_decided(OneCommand(self._shell, plan, call))
 
     def check(self) -> None:
@@ -153,8 +165,11 @@ class Runtime:
                 with self._commands.begin() as connection:
                     create_ledger(connection, self._shell.schema)
             with self._commands.connect() as connection:
-                check_database(connection, self._shell.schema, asynchronous_commit=self._asynchronous_commit)
-            self._checked = True
+                self._check_on(connection)
+
+    def _check_on(self, connection: Connection) -> None:
+        check_database(connection, self._shell.schema, asynchronous_commit=self._asynchronous_commit)
+        self._checked = True
 
     def transaction(self, work: Callable[[Transaction], T], /, *, idempotency_key: str | None = None) -> T:
         """Run several commands in one transaction: all of them are committed, or none; return what `work` returns.

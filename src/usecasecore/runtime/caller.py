@@ -1,0 +1,68 @@
+"""A command in a transaction that the caller owns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from usecasecore.context import Outcome
+from usecasecore.errors import ContractViolation, InProgress, Rejected, RetriesExhausted, UseCaseError
+from usecasecore.ledger.store import KeyTaken
+from usecasecore.runtime.call import Call
+from usecasecore.runtime.plan import Plan
+from usecasecore.runtime.retry import Retry
+from usecasecore.runtime.session import CommandSession
+from usecasecore.runtime.shell import Shell
+
+__all__ = ["join"]
+
+
+def join(shell: Shell, plan: Plan, call: Call, session: Session) -> Outcome[Any]:
+    """Run a command on the connection of the caller's session, which commits it or not.
+
+    The command has a session of its own on that connection, so that it sees the rows as they are and not as the caller has
+    them; afterwards the caller's objects are expired. A failure rolls the caller's transaction back: swallowed, it can't be
+    committed.
+
+    Raises:
+        ContractViolation: If the session has changes that are not flushed, or is in the hands of a use case.
+        Conflict: For what the runtime would try again if the transaction were its own.
+    """
+    if isinstance(session, CommandSession):
+        raise ContractViolation(f"{plan.name}: inside of a use case run it by `context.execute(command)`")
+    changed = [one for one in session.dirty if session.is_modified(one)]
+    if session.new or session.deleted or changed:
+        pending = len(session.new) + len(session.deleted) + len(changed)
+        raise ContractViolation(f"{plan.name}: the session has {pending} changes that are not flushed; flush it first")
+    inner = CommandSession(session.connection(), join_transaction_mode="rollback_only")
+    try:
+        outcome = shell.run(plan, call, inner)
+        inner.commit()  # of this session only: the connection's transaction goes on
+    except Exception as error:  # noqa: BLE001 - raised below
+        failure = _failure(plan, call, error, inner, shell)
+        inner.rollback()
+    else:
+        session.expire_all()
+        return outcome
+    finally:
+        inner.discard()
+    raise failure
+
+
+def _failure(plan: Plan, call: Call, error: Exception, session: CommandSession, shell: Shell) -> Exception:
+    if isinstance(error, KeyTaken):
+        return InProgress(use_case=plan.name, key=call.key.key, waited=0)
+    if isinstance(error, Rejected):
+        return error
+    decision = Retry(plan.name, call.key.key, shell.limits).after(error, session.step)
+    if decision is None:
+        return error
+    failure: UseCaseError
+    if isinstance(decision, UseCaseError):
+        failure = decision
+    else:
+        failure = RetriesExhausted(use_case=plan.name, attempts=1, last="the transaction is the caller's, to be begun anew")
+    if not plan.sensitive:
+        failure.__cause__ = error
+    return failure
