@@ -10,6 +10,7 @@ import pytest
 
 from tests.accounts import (
     ADA,
+    NOON,
     Account,
     AccountId,
     Close,
@@ -22,7 +23,7 @@ from tests.accounts import (
 from tests.bank import Bank, on_postgres
 from tests.integration.test_faults import CutAtCommit
 from tests.properties.test_all_or_nothing import FailAt
-from usecasecore import Command, ExecutionContext, UseCase
+from usecasecore import Command, ExecutionContext, Runtime, UseCase
 from usecasecore.errors import ContractViolation, GuardRejected, TransactionEnded, TransitionNotAllowed
 from usecasecore.runtime.transaction import Transaction
 
@@ -176,6 +177,24 @@ def test_an_inner_failure_fails_the_outer_even_if_swallowed(bank: Bank, swallow:
     with pytest.raises(GuardRejected):
         bank.runtime.execute(OpenWith(owner="x", amount=5, then_close=True, swallow=swallow), actor=ADA)
     assert {**bank.counts(), "attempt": 0} == before
+
+
+@on_postgres
+def test_a_row_that_was_read_before_is_decided_on_as_it_is_when_locked(bank: Bank) -> None:
+    account_id = bank.open()
+    other = Bank(bank.engine, Runtime(bank.engine, application(), clock=lambda: NOON))
+
+    def work(transaction: Transaction) -> int:
+        seen = transaction.session.get_one(Account, account_id)  # referred to, so that the session keeps it
+        before = seen.balance
+        if bank.account(account_id).version == 1:
+            other.runtime.execute(Deposit(account_id=account_id, amount=7))
+        after = transaction.execute(Deposit(account_id=account_id, amount=1)).balance
+        assert seen.balance == after
+        return after - before
+
+    assert bank.runtime.transaction(work) == 8
+    assert (bank.account(account_id).balance, bank.account(account_id).version) == (8, 3)
 
 
 class Twice(Command[Done]):

@@ -280,7 +280,8 @@ def _locking_select(aggregate: type, keys: Mapping[str, str]) -> Select[Any]:
 
 def _locked(statement: Select[Any], aggregate: type) -> Select[Any]:
     mapper: Mapper[Any] = inspect(aggregate)
-    statement = statement.with_for_update(key_share=True, of=aggregate)
+    # In a transaction of several commands the session may hold the row from an earlier read, without a lock: take it as it is now.
+    statement = statement.with_for_update(key_share=True, of=aggregate).execution_options(populate_existing=True)
     # What is joined to a locked row is of the snapshot before the wait: load it by a query of its own instead.
     joined = [prop.class_attribute for prop in mapper.relationships if prop.lazy in ("joined", False)]
     return statement.options(*(selectinload(attribute) for attribute in joined))

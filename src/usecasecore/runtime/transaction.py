@@ -77,6 +77,7 @@ class Transaction:
             call = replace(call, fresh=self._fresh)
         self._last = plan, call
         try:
+            self._session.flush()  # a row is loaded as it is in the database: nothing unwritten must be lost over that
             return self._shell.run(plan, call, self._session)
         except BaseException as error:
             self._session.doom(error)
