@@ -61,8 +61,8 @@ class Application:
         self.lifecycles = {one.name: one for one in _lifecycles(registrations)}
         self._by_command = {registration.command: registration for registration in registrations}
         for registration in registrations:
-            if registration.lifecycle is not None:
-                registration.lifecycle.note_use_case(registration.name, registration.triggers)
+            for lifecycle, triggers in registration.fires.items():
+                lifecycle.note_use_case(registration.name, triggers)
 
     def registration(self, name: str) -> Registration | None:
         """Return the use case of that name, or None."""

@@ -72,6 +72,19 @@ class Registration:
         return type(self.use_case).select is not UseCase.select
 
     @property
+    def fires(self) -> dict[Lifecycle, tuple[str, ...]]:
+        """Each lifecycle -> the triggers that it may fire on it: its own, and those it fires further."""
+        found: dict[Lifecycle, tuple[str, ...]] = {}
+        if self.lifecycle is not None:
+            found[self.lifecycle] = self.triggers
+        for cls, triggers in self.use_case.also_fires.items():
+            for lifecycle in lifecycles_of(cls):
+                known = tuple(trigger for trigger in triggers if trigger in lifecycle.triggers)
+                if known:
+                    found[lifecycle] = tuple(dict.fromkeys((*found.get(lifecycle, ()), *known)))
+        return found
+
+    @property
     def loads(self) -> tuple[type, ...]:
         """The mapped classes that it loads."""
         loaded = (self.aggregate, *(slot.aggregate for slot in self.slots))

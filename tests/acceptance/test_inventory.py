@@ -26,6 +26,7 @@ from examples.inventory.use_cases import (
     ShipOrder,
 )
 from usecasecore import Actor, Limits, Runtime
+from usecasecore.cli import main
 from usecasecore.errors import AggregateNotFound, Forbidden, TransitionNotAllowed
 from usecasecore.ledger import ledger_tables
 
@@ -179,3 +180,23 @@ def test_sixteen_clients_moving_at_random_lose_nothing_and_never_deadlock(runtim
     if runtime.engine.dialect.name == "postgresql":
         with runtime.engine.connect() as connection:
             assert connection.scalar(text("select deadlocks from pg_stat_database where datname = current_database()")) == 0
+
+
+def test_the_command_line_shows_what_several_aggregates_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(use_case: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["usecase", "show", use_case, "--app", "examples.inventory.app:app"])
+        assert ended.value.code in (0, None)
+        return capsys.readouterr().out
+
+    move = shown("MoveInventory")
+    assert "source: Balance from balances where sku = sku and location = source, locked\n" in move
+    assert (
+        "destination: Balance from balances where sku = sku and location = destination, locked, created where it is missing"
+        in move
+    )
+    assert "in the order of tables and keys" in move
+    assert "balance.created, inventory.moved" in move
+    ship = shown("ShipOrder")
+    assert "sales_order.transition.ship, reservation.transition.ship" in ship
+    assert "creates at least one SalesOrder or Reservation" in shown("CreateOrder")

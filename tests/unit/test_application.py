@@ -424,3 +424,5 @@ def test_transitions_on_several_must_be_clear_and_known() -> None:
     [registration] = Application([on(TwoAccounts, also_fires={Account: ("freeze",)})], policy=AllowAll()).registrations
     assert [(slot.name, slot.missing) for slot in registration.slots] == [("one", "refuse"), ("other", "none")]
     assert registration.loads == (Account,)
+    assert registration.fires == {Account.lifecycle: ("freeze",)}
+    assert any(name.startswith("Use (freeze)") for name in Account.lifecycle.use_cases_between("open", "frozen"))

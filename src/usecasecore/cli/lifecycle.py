@@ -76,7 +76,7 @@ def _summary(lifecycle: Lifecycle, application: Application) -> dict[str, Any]:
         "column": lifecycle.column,
         "states": len(lifecycle.graph.states),
         "transitions": len(lifecycle.graph.edges),
-        "use_cases": [one.name for one in application.registrations if _fires(one, lifecycle) or _creates(one, lifecycle)],
+        "use_cases": [one.name for one in application.registrations if _fired(one, lifecycle) or _creates(one, lifecycle)],
         "declared": _declared(lifecycle.location),
     }
 
@@ -120,14 +120,14 @@ def _transition(edge: Edge, lifecycle: Lifecycle, application: Application) -> d
         "dest": edge.dest,
         "conditions": list(edge.conditions),
         "unless": list(edge.unless),
-        "use_cases": [one.name for one in application.registrations if _fires(one, lifecycle) and edge.trigger in one.triggers],
+        "use_cases": [one.name for one in application.registrations if edge.trigger in _fired(one, lifecycle)],
         "description": edge.description,
         "declared": _declared(edge.location),
     }
 
 
-def _fires(registration: Registration, lifecycle: Lifecycle) -> bool:
-    return registration.lifecycle is not None and registration.lifecycle.name == lifecycle.name
+def _fired(registration: Registration, lifecycle: Lifecycle) -> tuple[str, ...]:
+    return next((triggers for one, triggers in registration.fires.items() if one.name == lifecycle.name), ())
 
 
 def _creates(registration: Registration, lifecycle: Lifecycle) -> bool:

@@ -131,11 +131,11 @@ def _transition(edge: Edge) -> dict[str, Any]:
 def _record(registration: Registration) -> dict[str, Any]:
     use_case = registration.use_case
     loaded = [AggregatePlan.of(cls).name for cls in registration.aggregates if cls not in registration.creates]
-    created = [AggregatePlan.of(cls).name for cls in registration.creates]
-    fired = [(registration.lifecycle.aggregate, registration.triggers)] if registration.lifecycle else []
+    made = (*registration.creates, *(slot.aggregate for slot in registration.slots if slot.missing == "create"))
+    created = list(dict.fromkeys(AggregatePlan.of(cls).name for cls in made))
     automatic = [
-        f"{AggregatePlan.of(cls).name}.transition.{trigger}"
-        for cls, triggers in (*fired, *use_case.also_fires.items())
+        f"{AggregatePlan.of(lifecycle.aggregate).name}.transition.{trigger}"
+        for lifecycle, triggers in registration.fires.items()
         for trigger in triggers
     ]
     return {
