@@ -31,7 +31,7 @@ from tests.accounts import (
     application,
     deposit_doing,
 )
-from tests.bank import Bank
+from tests.bank import Bank, on_postgres
 from usecasecore import Actor, Decision, ExecutionContext, Policy, PolicyRequest
 from usecasecore.errors import (
     AggregateNotFound,
@@ -382,6 +382,21 @@ def test_a_transaction_ended_behind_the_session_is_noticed_before_the_ledger_is_
         bank.runtime.execute(Deposit(account_id=account_id, amount=1))
     assert not wrong.value.prevented
     assert bank.counts() == {**before, "attempt": 1}
+
+
+@on_postgres
+def test_a_transaction_that_user_code_began_anew_is_told_from_the_runtimes(bank_with: BankWith) -> None:
+    def renew(command: Deposit, account: Account, context: ExecutionContext) -> None:
+        context.session.execute(text("COMMIT"))
+        context.session.execute(text("BEGIN"))
+
+    bank = bank_with(application(deposit_doing(renew), instead_of=MakeDeposit))
+    account_id = bank.open()
+    before = bank.counts()
+    with pytest.raises(TransactionEnded, match="SQL that user code sent"):
+        bank.runtime.execute(Deposit(account_id=account_id, amount=1))
+    assert bank.counts() == {**before, "attempt": 1}
+    assert bank.account(account_id).version == 1
 
 
 def test_a_swallowed_database_error_is_reported_as_what_it_is(bank_with: BankWith) -> None:
