@@ -94,7 +94,9 @@ def postgres_server() -> Iterator[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that ask for one database only; the others are marked by their parameter."""
+    """Mark the tests that ask for one database only, the others are marked by their parameter; start the long ones first."""
+    # Else one worker is alone with the longest when all others are done.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     for item in items:
         names = getattr(item, "fixturenames", ())
         if "database_url" not in names:

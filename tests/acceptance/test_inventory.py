@@ -149,6 +149,7 @@ def test_a_row_of_several_that_is_missing_is_refused(runtime: Runtime) -> None:
     assert refused.value.aggregate in ("SalesOrder", "Reservation")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_sixteen_clients_moving_at_random_lose_nothing_and_never_deadlock(runtime: Runtime) -> None:
     moves = 5_000 if runtime.engine.dialect.name == "postgresql" else 400

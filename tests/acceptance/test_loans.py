@@ -501,6 +501,7 @@ def test_a_made_up_log_can_be_written_for_the_program(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not FULL_LOG.exists(), reason=f"the log is not at {FULL_LOG}; USECASECORE_LOANS_LOG may say where it is")
 @pytest.mark.sqlite
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_log_of_the_bpi_challenge_2012_replays_to_the_facts_that_are_known_of_it() -> None:
     # In memory: that each commit waits for the disk is no matter here, and would take as long again.
