@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationErro
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from usecasecore.errors import DefinitionError
+from usecasecore.naming import snake_case
 
 __all__ = [
     "REDACT",
@@ -76,10 +77,6 @@ def _serialize_sensitive(
 
 # Asked for while the classes below are built, so they stand above them.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,199}")
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 @cache
@@ -172,7 +169,7 @@ class _Emitted(Message):
         super().__init_subclass__(**kwargs)
         if name and not _NAME.fullmatch(name):
             raise DefinitionError(f"{cls.__name__}: {name!r} is no name for a message; letters, digits, `_`, `-` and `.` are")
-        cls.message_name = name or _snake(cls.__name__)
+        cls.message_name = name or snake_case(cls.__name__)
         cls.message_version = version
         cls.allowed_sensitive = frozenset(allow_sensitive)
 

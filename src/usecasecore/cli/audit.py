@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
 from usecasecore.cli.database import Database, find_database
-from usecasecore.cli.db import cure, problems_of
+from usecasecore.cli.db import read_ledger
 from usecasecore.cli.failure import Failure, unknown
 from usecasecore.cli.group import group
 from usecasecore.cli.options import AppOption, Format, FormatOption, SchemaOption, UrlOption
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from usecasecore.ledger.reading import RecordedEntry
 
 __all__ = ["commands"]
-
-T = TypeVar("T")
 
 commands = group("The audit entries in the ledger.")
 
@@ -52,7 +50,7 @@ def tail(
             _require_aggregate(aggregate, connection, schema)
         return entries
 
-    entries = _read(find_database(url, app, schema), read)
+    entries = read_ledger(find_database(url, app, schema), read)
     if output is Format.JSON:
         print_json({"entries": [_data(entry) for entry in entries]})
     elif entries:
@@ -98,7 +96,7 @@ def _show_trail(aggregate: str, key: str, database: Database, output: Format) ->
             )
         return entries
 
-    entries = _read(database, read)
+    entries = read_ledger(database, read)
     if output is Format.JSON:
         print_json({"aggregate": aggregate, "key": key, "entries": [_data(entry) for entry in entries]})
     else:
@@ -108,7 +106,7 @@ def _show_trail(aggregate: str, key: str, database: Database, output: Format) ->
 def _show_command(command_id: UUID, database: Database, output: Format) -> None:
     from usecasecore.ledger.reading import command_entries
 
-    entries = _read(database, lambda connection, schema: command_entries(connection, schema, command_id))
+    entries = read_ledger(database, lambda connection, schema: command_entries(connection, schema, command_id))
     if not entries:
         raise Failure(f"there are no entries of the command {command_id}", "a refused command leaves none")
     if output is Format.JSON:
@@ -132,20 +130,6 @@ def _uuid(text: str) -> UUID:
         raise Failure(
             f"{text!r} is not the id of a command", "it is a UUID; `usecasecore audit tail --format json` shows them"
         ) from None
-
-
-def _read(database: Database, read: Callable[[Connection, str | None], T]) -> T:
-    from usecasecore import migrations
-    from usecasecore.errors import LedgerOutdated
-
-    def checked(connection: Connection) -> T:
-        migrations.check(connection, database.schema)
-        return read(connection, database.schema)
-
-    try:
-        return database.read(checked)
-    except LedgerOutdated as error:
-        raise Failure("; ".join(problems_of(error)), cure(error, database.schema)) from error
 
 
 def _data(entry: RecordedEntry) -> dict[str, Any]:

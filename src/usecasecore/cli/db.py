@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from usecasecore.cli.database import find_database
+from usecasecore.cli.database import Database, find_database
+from usecasecore.cli.failure import Failure
 from usecasecore.cli.group import group
 from usecasecore.cli.options import AppOption, Format, FormatOption, SchemaOption, UrlOption
 from usecasecore.cli.output import print_hint, print_json, print_lines
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from usecasecore.errors import LedgerOutdated
 
-__all__ = ["commands", "cure", "problems_of"]
+__all__ = ["commands", "cure", "problems_of", "read_ledger"]
+
+T = TypeVar("T")
 
 commands = group("The ledger's tables in a database.")
 
@@ -74,3 +80,18 @@ def _print_check(output: Format, found: str | None, needed: str, problems: list[
         print_lines([*problems, f"revision {needed} is needed"])
     else:
         print_lines([f"the ledger is whole, at revision {found}"])
+
+
+def read_ledger(database: Database, read: Callable[[Connection, str | None], T]) -> T:
+    """Return what `read` finds in a ledger that is whole; else fail with what is missing and its cure."""
+    from usecasecore import migrations
+    from usecasecore.errors import LedgerOutdated
+
+    def checked(connection: Connection) -> T:
+        migrations.check(connection, database.schema)
+        return read(connection, database.schema)
+
+    try:
+        return database.read(checked)
+    except LedgerOutdated as error:
+        raise Failure("; ".join(problems_of(error)), cure(error, database.schema)) from error

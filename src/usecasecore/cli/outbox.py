@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from usecasecore.cli.database import Database, find_database
-from usecasecore.cli.db import cure, problems_of
+from usecasecore.cli.db import read_ledger
 from usecasecore.cli.failure import Failure
 from usecasecore.cli.group import group
 from usecasecore.cli.options import AppOption, Format, FormatOption, SchemaOption, UrlOption
 from usecasecore.cli.output import clean, heading, indented, note, print_json, print_lines, table
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
     from usecasecore.relay import DrainReport, OutboxStatus, Publisher
 
 __all__ = ["commands"]
-
-T = TypeVar("T")
 
 commands = group("Events and jobs that wait for delivery.")
 
@@ -37,7 +35,7 @@ def status(url: UrlOption = None, schema: SchemaOption = None, app: AppOption = 
     from usecasecore.relay import outbox_status
 
     now = datetime.now(UTC)
-    found = _read(find_database(url, app, schema), lambda connection, schema: outbox_status(connection, schema, now=now))
+    found = read_ledger(find_database(url, app, schema), lambda connection, schema: outbox_status(connection, schema, now=now))
     if output is Format.JSON:
         print_json(_data(found, now))
     else:
@@ -65,9 +63,9 @@ def drain(
 
     receiver = _publisher(publisher, source, output)
     database = find_database(url, app, schema)
-    _read(database, lambda _connection, _schema: None)
+    read_ledger(database, lambda _connection, _schema: None)
     report = _drain(database, receiver)
-    after = _read(database, lambda connection, schema: outbox_status(connection, schema, now=datetime.now(UTC)))
+    after = read_ledger(database, lambda connection, schema: outbox_status(connection, schema, now=datetime.now(UTC)))
     if output is Format.JSON:
         print_json({**asdict(report), "dead": after.dead})
     else:
@@ -127,20 +125,6 @@ def _drain(database: Database, publisher: Publisher) -> DrainReport:
         raise Failure(
             f"the database failed while events were delivered ({what})", "run it again; the last event may come twice"
         ) from error
-
-
-def _read(database: Database, read: Callable[[Connection, str | None], T]) -> T:
-    from usecasecore import migrations
-    from usecasecore.errors import LedgerOutdated
-
-    def checked(connection: Connection) -> T:
-        migrations.check(connection, database.schema)
-        return read(connection, database.schema)
-
-    try:
-        return database.read(checked)
-    except LedgerOutdated as error:
-        raise Failure("; ".join(problems_of(error)), cure(error, database.schema)) from error
 
 
 def _data(found: OutboxStatus, now: datetime) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Store(ABC):
 
     def look_up(self, connection: Connection, key: IdempotencyKey) -> StoredResult | None:
         """Return what is stored under the key, as of now; None where there is nothing."""
-        row = connection.execute(_look_up(self.tables), _key_parameters(key)).one_or_none()
+        row = connection.execute(_look_up(self.tables), key_parameters(key)).one_or_none()
         return None if row is None else stored_result(row)
 
     @abstractmethod
@@ -157,7 +157,7 @@ class PostgresStore(Store):
             The start of the transaction; None where the key is taken by a committed command.
         """
         parameters = {
-            **_key_parameters(entries),
+            **key_parameters(entries),
             "fingerprint": fingerprint,
             "command_id": command_id,
             "created_at": now,
@@ -194,11 +194,10 @@ def key_is(tables: LedgerTables) -> ColumnElement[bool]:
     return and_(*(columns[name] == bindparam(f"uc_{name}") for name in ("tenant", "actor", "use_case", "key")))
 
 
-def _key_parameters(key: IdempotencyKey) -> dict[str, Any]:
+def key_parameters(key: IdempotencyKey) -> dict[str, Any]:
+    """Return the parameters of `key_is`."""
     return {"uc_tenant": key.tenant, "uc_actor": key.actor, "uc_use_case": key.use_case, "uc_key": key.key}
 
-
-key_parameters = _key_parameters
 
 _ATTEMPT_FIELDS = ("id", "key", "aggregate", "aggregate_id", "version", "outcome", "code", "message")
 _STORED = ("fingerprint", "command_id", "version", "result_type", "result")

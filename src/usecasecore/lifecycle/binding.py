@@ -19,7 +19,8 @@ from usecasecore.lifecycle.graph import LifecycleGraph
 from usecasecore.lifecycle.machine import SharedMachine
 from usecasecore.lifecycle.state_tree import DeclaredState, StateTree
 from usecasecore.lifecycle.states import read_states
-from usecasecore.lifecycle.wording import Problems, nearest, snake_case
+from usecasecore.lifecycle.wording import Problems, nearest
+from usecasecore.naming import snake_case
 
 __all__ = ["Binding", "bind", "version_attribute", "version_keys"]
 

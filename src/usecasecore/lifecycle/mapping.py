@@ -14,7 +14,7 @@ from usecasecore.lifecycle.column_types import StateType
 from usecasecore.lifecycle.constraint import add_check, add_default, has_own_default
 from usecasecore.lifecycle.protection import Protected, protect
 from usecasecore.lifecycle.statements import watch_sessions
-from usecasecore.lifecycle.wording import snake_case
+from usecasecore.naming import snake_case
 
 __all__ = ["Bindable", "bindables_of", "watch_mappers"]
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable
 
 from usecasecore.errors import DefinitionError
 from usecasecore.lifecycle.location import Location
 
-__all__ = ["Problems", "nearest", "snake_case"]
+__all__ = ["Problems", "nearest"]
 
-_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _FEW = 8
-
-
-def snake_case(name: str) -> str:
-    """Return a class name in snake case: `HTTPOrder` becomes `http_order`."""
-    return _WORD_START.sub("_", name).lower()
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

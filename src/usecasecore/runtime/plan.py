@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +15,11 @@ from usecasecore.errors import DomainError
 from usecasecore.ledger.store import Store
 from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
 from usecasecore.messages import Command, DomainEvent, Job, Result, sensitive_fields
+from usecasecore.naming import snake_case
 from usecasecore.policy import Policy
 from usecasecore.registration import Registration, positional
 from usecasecore.runtime.load import Loader, loader_for
+from usecasecore.slots import primary_key
 from usecasecore.usecase import UseCase
 
 __all__ = ["AggregatePlan", "Plan"]
@@ -48,11 +49,11 @@ class AggregatePlan:
     def of(cls, mapped: type) -> AggregatePlan:
         """Return the plan of a mapped class."""
         mapper: Mapper[Any] = sa_inspect(mapped)
-        keys = tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
+        keys = primary_key(mapper)
         version = version_attribute(mapped)
         assert version is not None, f"{mapped.__name__} was registered without a version column"
         tracked = tuple(prop.key for prop in mapper.column_attrs if prop.key not in {*keys, version})
-        name = snake(mapper.base_mapper.class_.__name__)
+        name = snake_case(mapper.base_mapper.class_.__name__)
         return cls(mapper, name, keys, version, lifecycles_of(mapped), tracked)
 
     def id_of(self, aggregate: object) -> str:
@@ -118,11 +119,6 @@ class Plan:
         assert self.lifecycle is not None
         own: Lifecycle = getattr(type(aggregate), self.lifecycle.attribute)
         return own
-
-
-def snake(name: str) -> str:
-    """Return a class name in snake case."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def id_text(values: list[Any]) -> str:
