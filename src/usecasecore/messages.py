@@ -151,7 +151,16 @@ class Command(Message, Generic[R]):
 
 
 class Result(Message):
-    """What a use case returns. It is stored as JSON under the idempotency key, so it must survive the way there and back."""
+    """What a use case returns. It is stored as JSON under the idempotency key, so it must survive the way there and back.
+
+    Class argument: `version` of the schema (from 1), stored beside it: `class Submitted(Result, version=2)`.
+    """
+
+    result_version: ClassVar[int] = 1
+
+    def __init_subclass__(cls, *, version: int = 1, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.result_version = version
 
 
 class _Emitted(Message):

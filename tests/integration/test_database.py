@@ -37,7 +37,9 @@ def empty(database_url: str) -> Iterator[Engine]:
 def test_a_missing_ledger_is_refused_with_its_cure(empty: Engine) -> None:
     runtime = Runtime(empty, application())
     for call in (runtime.check, lambda: runtime.execute(Open(owner="x"))):
-        with pytest.raises(LedgerOutdated, match="the ledger is missing, revision 0001 is needed; run `usecasecore db upgrade"):
+        with pytest.raises(
+            LedgerOutdated, match=f"the ledger is missing, revision {migrations.head()} is needed; run `usecasecore db upgrade"
+        ):
             call()
     assert not inspect(empty).has_table("usecasecore_audit")
 
@@ -47,7 +49,7 @@ def test_a_ledger_of_another_revision_is_refused(engine: Engine) -> None:
         connection.execute(text("update usecasecore_version set version_num = '0000'"))
     with pytest.raises(LedgerOutdated) as wrong:
         Runtime(engine, application()).check()
-    assert (wrong.value.found, wrong.value.needed) == ("0000", "0001")
+    assert (wrong.value.found, wrong.value.needed) == ("0000", migrations.head())
 
 
 def test_what_is_missing_from_the_ledger_is_named(engine: Engine) -> None:
@@ -61,9 +63,9 @@ def test_what_is_missing_from_the_ledger_is_named(engine: Engine) -> None:
 
 def test_upgrading_makes_exactly_the_declared_tables_and_is_safe_to_repeat(empty: Engine) -> None:
     with empty.begin() as connection:
-        assert migrations.upgrade(connection) == (None, "0001")
+        assert migrations.upgrade(connection) == (None, migrations.head())
     with empty.begin() as connection:
-        assert migrations.upgrade(connection) == ("0001", "0001")
+        assert migrations.upgrade(connection) == (migrations.head(), migrations.head())
         migrations.check(connection)
         options = {"version_table": migrations.VERSION_TABLE, "include_object": _is_ledger, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)

@@ -29,6 +29,7 @@ class StoredResult:
         command_id: Id of the execution.
         version: The aggregate's version after it; None where there is no single one.
         result_type: Name of the result's type.
+        result_version: The version of that type; 1 where it declares none.
         result: The result as JSON text, byte for byte what is replayed.
     """
 
@@ -36,6 +37,7 @@ class StoredResult:
     command_id: UUID
     version: int | None
     result_type: str
+    result_version: int
     result: str
 
 

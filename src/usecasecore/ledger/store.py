@@ -39,7 +39,7 @@ from usecasecore.errors import DefinitionError
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.tables import LedgerTables
 
-__all__ = ["KeyTaken", "PostgresStore", "Store", "TransactionGone", "store_for"]
+__all__ = ["STORED", "KeyTaken", "PostgresStore", "Store", "TransactionGone", "store_for"]
 
 
 class KeyTaken(Exception):
@@ -183,9 +183,10 @@ class PostgresStore(Store):
             raise KeyTaken
 
 
-def stored_result(row: Any) -> StoredResult:
-    """Return the stored result from a row that has its columns as attributes."""
-    return StoredResult(row.fingerprint, row.command_id, row.version, row.result_type, row.result)
+def stored_result(row: Any, prefix: str = "") -> StoredResult:
+    """Return the stored result from a row that has the columns `STORED` as attributes, with the prefix before their names."""
+    fingerprint, command_id, version, kind, kind_version, result = (getattr(row, f"{prefix}{name}") for name in STORED)
+    return StoredResult(fingerprint, command_id, version, kind, kind_version or 1, result)
 
 
 def key_is(tables: LedgerTables) -> ColumnElement[bool]:
@@ -200,13 +201,13 @@ def key_parameters(key: IdempotencyKey) -> dict[str, Any]:
 
 
 _ATTEMPT_FIELDS = ("id", "key", "aggregate", "aggregate_id", "version", "outcome", "code", "message")
-_STORED = ("fingerprint", "command_id", "version", "result_type", "result")
+STORED = ("fingerprint", "command_id", "version", "result_type", "result_version", "result")
 
 
 @cache
 def _look_up(tables: LedgerTables) -> Any:
     columns = tables.idempotency.c
-    return select(*(columns[name] for name in _STORED)).where(key_is(tables))
+    return select(*(columns[name] for name in STORED)).where(key_is(tables))
 
 
 @cache
@@ -238,6 +239,7 @@ def _idempotency_row(entries: Entries) -> dict[str, Any]:
         "command_id": entries.stored.command_id,
         "version": entries.stored.version,
         "result_type": entries.stored.result_type,
+        "result_version": entries.stored.result_version,
         "result": entries.stored.result,
         "created_at": entries.created_at,
         "expires_at": entries.expires_at,
@@ -301,7 +303,7 @@ def _write_all(tables: LedgerTables, claimed: bool) -> TextClause:
     idempotency = _quoted(tables.idempotency)
     names = [column.name for column in tables.idempotency.c]
     if claimed:
-        changed = ("version", "result_type", "result", "expires_at")
+        changed = ("version", "result_type", "result_version", "result", "expires_at")
         keep = (
             f"update {idempotency} set {', '.join(f'{name} = :uc_{name}' for name in changed)} "
             "where tenant = :uc_tenant and actor = :uc_actor and use_case = :uc_use_case and key = :uc_key "

@@ -66,6 +66,7 @@ def _idempotency(metadata: MetaData) -> Table:
         Column("command_id", Uuid, nullable=False),
         Column("version", BigInteger),
         Column("result_type", String(400)),
+        Column("result_version", Integer),
         Column("result", Text),
         Column("created_at", Instant, nullable=False),
         Column("expires_at", Instant, nullable=False),
@@ -134,6 +135,7 @@ def _attempt(metadata: MetaData) -> Table:
 
 def _outbox(metadata: MetaData) -> Table:
     pending = text("delivered_at is null and dead_at is null")
+    dead = text("dead_at is not null and delivered_at is null")
     return Table(
         f"{PREFIX}outbox",
         metadata,
@@ -173,4 +175,5 @@ def _outbox(metadata: MetaData) -> Table:
             postgresql_where=pending,
             sqlite_where=pending,
         ),
+        Index(f"ix_{PREFIX}outbox_dead", "aggregate", "aggregate_id", postgresql_where=dead, sqlite_where=dead),
     )

@@ -257,7 +257,14 @@ class Changes:
         audit = self._audit(detail)
         return Entries(
             key=call.key,
-            stored=StoredResult(call.fingerprint, call.command_id, version, self.plan.result_type, self._text_of(result)),
+            stored=StoredResult(
+                call.fingerprint,
+                call.command_id,
+                version,
+                self.plan.result_type,
+                self.plan.result.result_version,
+                self._text_of(result),
+            ),
             created_at=call.now,
             expires_at=call.now + self.plan.keep_results,
             common=self.common(),

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Mapper, selectinload
 
 from usecasecore.errors import AggregateNotFound, WrongResult
 from usecasecore.ledger.entries import StoredResult
-from usecasecore.ledger.store import KeyTaken, PostgresStore, Store, key_is, key_parameters
+from usecasecore.ledger.store import STORED, KeyTaken, PostgresStore, Store, key_is, key_parameters, stored_result
 from usecasecore.lifecycle import lifecycles_of, set_version, version_attribute
 from usecasecore.registration import Registration
 from usecasecore.runtime.faults import is_duplicate, sqlstate_of
@@ -201,7 +201,7 @@ class LockingLoader(Loader):
         if isinstance(row, StoredResult):
             return row
         if row.uc_fingerprint is not None:
-            return StoredResult(row.uc_fingerprint, row.uc_command_id, row.uc_version, row.uc_result_type, row.uc_result)
+            return stored_result(row, "uc_")
         if getattr(row[0], self.version) != row.uc_seen:  # waited: see "How it works"
             session.step = "idempotency"
             stored = self.store.look_up(session.connection(), call.key)
@@ -306,7 +306,6 @@ def _one_statement(registration: Registration, store: PostgresStore, version: st
     source = settings.join(aggregate, true())
     if with_key:
         stored = store.tables.idempotency
-        names = ("fingerprint", "command_id", "version", "result_type", "result")
-        statement = statement.add_columns(*(stored.c[name].label(f"uc_{name}") for name in names))
+        statement = statement.add_columns(*(stored.c[name].label(f"uc_{name}") for name in STORED))
         source = source.outerjoin(stored, key_is(store.tables))
     return statement.select_from(source).where(settings.c.lock_timeout.is_not(None))
