@@ -401,7 +401,15 @@ def test_a_header_that_lacks_a_column_is_refused(tmp_path: Path) -> None:
         read_log(file_of(tmp_path, HEADER.removesuffix(",amount_requested"), GOOD))
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"x" * 999)[:20], b"\x1f\x8bnot gzip", b"caf\xe9\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(gzip.compress(b"x" * 999, mtime=0)[:20], id="cut off"),
+        pytest.param(b"\x1f\x8bnot gzip", id="not gzip"),
+        pytest.param(b"caf\xe9\n", id="not UTF-8"),
+    ],
+)
 def test_a_file_that_is_no_log_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(content)
 
