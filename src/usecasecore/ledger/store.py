@@ -10,10 +10,10 @@ nobody sees) and whether the key was still free. JSON payloads are passed as tex
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from pydantic_core import to_json
@@ -38,8 +38,11 @@ from sqlalchemy.dialects import postgresql
 from usecasecore.errors import DefinitionError
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.tables import LedgerTables
+from usecasecore.steps import Step
 
 __all__ = ["STORED", "KeyTaken", "PostgresStore", "Store", "TransactionGone", "store_for"]
+
+Enter: TypeAlias = Callable[[Step], None]
 
 
 class KeyTaken(Exception):
@@ -78,7 +81,7 @@ class Store(ABC):
         return None if row is None else stored_result(row)
 
     @abstractmethod
-    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool) -> None:
+    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Enter) -> None:
         """Write everything that the command leaves.
 
         Args:
@@ -86,6 +89,7 @@ class Store(ABC):
             entries: What to write.
             began: What the database said was the start of the transaction, to tell whether it is still the same.
             claimed: Whether the key's row is there already, from `claim`.
+            enter: Is told the step that begins; it is called at `audit`, and the end of `result` is the end.
 
         Raises:
             KeyTaken: If another transaction committed the key meanwhile.
@@ -107,12 +111,14 @@ class SqliteStore(Store):
         self._audit = _Prepared(tables.audit, dialect)
         self._outbox = _Prepared(tables.outbox, dialect)
 
-    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool) -> None:
+    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Enter) -> None:
         """Write everything; see `Store.write`."""
-        self._idempotency.insert(connection, [_idempotency_row(entries)])
         self._audit.insert(connection, _audit_rows(entries))
+        enter(Step.MESSAGES)
         if entries.outbox:
             self._outbox.insert(connection, _outbox_rows(entries))
+        enter(Step.RESULT)
+        self._idempotency.insert(connection, [_idempotency_row(entries)])
 
 
 class _Prepared:
@@ -170,12 +176,14 @@ class PostgresStore(Store):
         began: datetime = row[0]
         return began
 
-    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool) -> None:
+    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Enter) -> None:
         """Write everything in one statement; see `Store.write`."""
         parameters = _json_parameters(_idempotency_row(entries))
         parameters["audit"] = _rows_as_json(_audit_rows(entries))
+        enter(Step.MESSAGES)
         parameters["outbox"] = _rows_as_json(_outbox_rows(entries))
         parameters["began"] = began
+        enter(Step.RESULT)
         kept, same = connection.execute(_write_all(self.tables, claimed), parameters).one()
         if not same:
             raise TransactionGone

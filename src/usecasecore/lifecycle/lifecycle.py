@@ -10,13 +10,14 @@ from typing import Any, Self
 
 from sqlalchemy.orm import Mapper
 
+from usecasecore import steps
 from usecasecore.errors import DefinitionError, GuardRejected, TransitionNotAllowed, UndeclaredState
 from usecasecore.lifecycle.binding import Binding, bind
 from usecasecore.lifecycle.declaration import Declaration, StateRef, States, Transitions
 from usecasecore.lifecycle.grants import write
 from usecasecore.lifecycle.graph import Edge, LifecycleGraph
 from usecasecore.lifecycle.location import Location
-from usecasecore.lifecycle.machine import SharedMachine
+from usecasecore.lifecycle.machine import Attempt, SharedMachine
 from usecasecore.lifecycle.mapping import Bindable, bindables_of, watch_mappers
 from usecasecore.lifecycle.states import DEFAULT_SEPARATOR
 from usecasecore.lifecycle.wording import nearest
@@ -223,8 +224,12 @@ class Lifecycle(Bindable):
         state = self.state_of(aggregate)
         if trigger not in bound.allowed[state]:
             self._require_trigger(trigger)
+            if steps.watchers:
+                self._tell(context, trigger, state, None)
             raise TransitionNotAllowed(lifecycle=bound.name, trigger=trigger, state=state, allowed=bound.allowed[state])
         attempt = bound.machine.attempt(aggregate, trigger, command, context)
+        if steps.watchers:
+            self._tell(context, trigger, state, attempt)
         taken = attempt.taken
         if taken is None:
             raise GuardRejected(
@@ -288,6 +293,19 @@ class Lifecycle(Bindable):
                 f"{self.location}: this lifecycle is not mapped yet; it must be in the body of a class that is mapped"
             )
         return self.binding
+
+    def _tell(self, context: Any, trigger: str, state: str, attempt: Attempt | None) -> None:
+        verdicts = (
+            () if attempt is None else tuple(steps.Verdict(edge, guard.name, passed) for edge, guard, passed in attempt.asked)
+        )
+        taken = attempt.taken if attempt else None
+        dest = (taken.dest or state) if taken else None
+        edge = taken.edge if taken else None
+        firing = steps.Firing(self, trigger, state, dest, edge, attempt is not None, verdicts)
+        session = getattr(context, "session", None)
+        step = getattr(session, "step", steps.Step.FIRE)
+        use_case, command_id = getattr(context, "use_case", ""), getattr(context, "command_id", None)
+        steps.tell(steps.Moment(step, steps.When.DURING, use_case, command_id, session, firing))
 
     def _require_trigger(self, trigger: str) -> None:
         if trigger not in self.triggers:

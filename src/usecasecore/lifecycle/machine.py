@@ -30,15 +30,20 @@ class Attempt:
     """What one call of `fire` learns.
 
     Attributes:
-        failures: (guard, reason) of each guard that refused.
+        asked: (edge, guard, whether the edge may be taken as far as it goes) of each guard that was asked, in order.
         taken: The transition that was made.
     """
 
-    __slots__ = ("failures", "taken")
+    __slots__ = ("asked", "taken")
 
     def __init__(self) -> None:
-        self.failures: list[tuple[str, str]] = []
+        self.asked: list[tuple[Edge, Guard, bool]] = []
         self.taken: Path | None = None
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """(guard, reason) of each guard that refused."""
+        return [(guard.name, guard.reason) for _, guard, passed in self.asked if not passed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +73,14 @@ class Calls:
 class _Asked(Condition):
     """A condition that is taken by its truth value and says who refused."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, edge: Edge) -> None:
         super().__init__(guard, guard.wanted)
-        self._guard = guard
+        self._guard, self._edge = guard, edge
 
     def check(self, event_data: EventData) -> bool:
-        if self._guard(event_data):
-            return True
-        event_data.kwargs[_ATTEMPT].failures.append((self._guard.name, self._guard.reason))
-        return False
+        passed: bool = self._guard(event_data)
+        event_data.kwargs[_ATTEMPT].asked.append((self._edge, self._guard, passed))
+        return passed
 
 
 class Path(PeerTransition):
@@ -105,7 +109,7 @@ class Path(PeerTransition):
             after=list(calls.after),
             prepare=list(calls.prepare),
         )
-        self.conditions = [_Asked(guard) for guard in calls.guards]
+        self.conditions = [_Asked(guard, edge) for guard in calls.guards]
         self.edge, self.leaves, self.enters = edge, leaves, enters
 
     def execute(self, event_data: EventData) -> bool:

@@ -22,6 +22,7 @@ from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
 from usecasecore.runtime.transaction import Transaction
 from usecasecore.runtime.work import OneCommand, SeveralCommands, Work
+from usecasecore.steps import Step
 
 try:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -185,7 +186,7 @@ class AsyncRuntime:
                 if isinstance(decision, Exception):
                     await self._record(work.last, decision, inner)
                     raise decision
-                if inner.step == "commit":
+                if inner.step is Step.COMMIT:
                     work.ask_the_key()
                 await asyncio.sleep(decision)
 

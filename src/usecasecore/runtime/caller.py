@@ -36,6 +36,7 @@ def join(shell: Shell, plan: Plan, call: Call, session: Session) -> Outcome[Any]
         pending = len(session.new) + len(session.deleted) + len(changed)
         raise ContractViolation(f"{plan.name}: the session has {pending} changes that are not flushed; flush it first")
     inner = CommandSession(session.connection(), join_transaction_mode="rollback_only")
+    inner.caller = session
     try:
         outcome = shell.run(plan, call, inner)
         inner.commit()  # of this session only: the connection's transaction goes on

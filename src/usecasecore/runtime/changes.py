@@ -161,11 +161,8 @@ class Changes:
         """Run another command in this transaction; see `ExecutionContext.execute`."""
         assert self.join is not None
         self.inner += 1
-        step = self.session.step
-        try:
+        with self.session.inside():
             return self.join(command, said, self.inner)
-        finally:
-            self.session.step = step
 
     def _touched(self, aggregate: Any) -> _Touched | None:
         return next((one for one in self.touched if one.aggregate is aggregate), None)
@@ -248,7 +245,7 @@ class Changes:
             raise WrongResult(use_case=self.plan.name, expected=f"a new {names}", got="none")
 
     def entries(self, result: Result, version: int | None, detail: dict[str, Any]) -> Entries:
-        """Return everything to write into the ledger. Call it when the versions are raised and before the flush.
+        """Return everything to write into the ledger. Call it when the versions are raised and flushed.
 
         Raises:
             WrongResult: If the result, an event or a job holds a value that can't be stored.

@@ -8,9 +8,11 @@ Nothing that a user overrides can leave a step out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
+from usecasecore import steps
 from usecasecore.context import ExecutionContext, FiredTransition, Outcome
 from usecasecore.errors import (
     DomainError,
@@ -28,8 +30,11 @@ from usecasecore.runtime.changes import Changes, Joined
 from usecasecore.runtime.load import Loaded
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.session import CommandSession
+from usecasecore.steps import Step
 
 __all__ = ["execute"]
+
+_Answer: TypeAlias = tuple[bool, str, Exception | None]
 
 
 def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, join: Joined) -> Outcome[Any]:
@@ -41,19 +46,23 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, 
         StatementError: The database failed; the caller decides whether to start anew.
         Exception: Whatever user code raises.
     """
+    session.start(plan.name, call.command_id)
+    session.enter(Step.BEGIN)
+    session.connection()  # on SQLite it waits here for the write lock
     found = plan.loader.load(session, call, lock_timeout)
     if isinstance(found, StoredResult):
+        session.leave()
         return _replay(plan, call, found)
     changes = Changes(plan, call, session, join)
     context = changes.context()
     with changes.having(found):
         if found.subject is not None:
             session.seen_version = getattr(found.subject, plan.plan_of(type(found.subject)).version)
-        _authorize(plan, call, found, context)
+        _authorize(plan, call, session, found, context)
         _check_version(plan, call, session.seen_version)
         if plan.triggers:
-            context.transition = _fire(plan, call, found, changes, context)
-        result = _apply(plan, call, found.state, context)
+            context.transition = _fire(plan, call, session, found, changes, context)
+        result = _apply(plan, call, session, found.state, context)
     changes.check_result(result)
     return _record(plan, call, session, changes, context, found, result)
 
@@ -70,20 +79,28 @@ def _replay(plan: Plan, call: Call, stored: StoredResult) -> Outcome[Any]:
     return Outcome(result, call.key.key, True, stored.version, stored.command_id)
 
 
-def _authorize(plan: Plan, call: Call, found: Loaded, context: ExecutionContext) -> None:
-    context.session.step = "policy"  # type: ignore[attr-defined]  # it is a CommandSession, which user code need not know
+def _authorize(plan: Plan, call: Call, session: CommandSession, found: Loaded, context: ExecutionContext) -> None:
+    session.enter(Step.POLICY)
     request = PolicyRequest(call.asked.actor, plan.permission, plan.name, call.command, found.state, context)
     for aggregate in found.aggregates:
-        readable, _, _ = _asked(plan.policy.readable, replace(request, aggregate=aggregate))
+        readable, _, _ = _asked(session, plan.policy.readable, replace(request, aggregate=aggregate))
         if not readable:
             raise plan.loader.not_found(aggregate, call)
-    permitted, reason, cause = _asked(plan.policy.permitted, request)
+    permitted, reason, cause = _asked(session, plan.policy.permitted, request)
     if not permitted:
         raise Forbidden(use_case=plan.name, permission=plan.permission, actor=str(call.asked.actor), reason=reason) from cause
 
 
-def _asked(question: Any, request: PolicyRequest) -> tuple[bool, str, Exception | None]:
-    """Return the answer, its reason and what went wrong. Only a yes is a yes."""
+def _asked(session: CommandSession, question: Callable[[PolicyRequest], Any], request: PolicyRequest) -> _Answer:
+    """Return the answer, its reason and what went wrong."""
+    yes, reason, cause = _answer(question, request)
+    if steps.watchers:
+        session.tell(steps.Answer(question.__name__, yes, reason))
+    return yes, reason, cause
+
+
+def _answer(question: Callable[[PolicyRequest], Any], request: PolicyRequest) -> _Answer:
+    # Only a yes is a yes.
     try:
         answer = question(request)
     except Exception as error:  # noqa: BLE001 - whatever a policy fails with, it denies
@@ -99,8 +116,10 @@ def _check_version(plan: Plan, call: Call, actual: int | None) -> None:
         raise StaleVersion(aggregate=plan.subject_name, expected=expected, actual=actual)
 
 
-def _fire(plan: Plan, call: Call, found: Loaded, changes: Changes, context: ExecutionContext) -> FiredTransition:
-    context.session.step = "fire"  # type: ignore[attr-defined]
+def _fire(
+    plan: Plan, call: Call, session: CommandSession, found: Loaded, changes: Changes, context: ExecutionContext
+) -> FiredTransition:
+    session.enter(Step.FIRE)
     trigger = plan.trigger
     if trigger is None:
         trigger = plan.choose_trigger(call.command, found.state, context)
@@ -110,9 +129,8 @@ def _fire(plan: Plan, call: Call, found: Loaded, changes: Changes, context: Exec
     return changes.transition(found.subject, plan.lifecycle_of(found.subject), trigger, context)
 
 
-def _apply(plan: Plan, call: Call, state: Any, context: ExecutionContext) -> Any:
-    session: Any = context.session
-    session.step = "apply"
+def _apply(plan: Plan, call: Call, session: CommandSession, state: Any, context: ExecutionContext) -> Any:
+    session.enter(Step.APPLY)
     with session.lent(plan.name):
         try:
             return plan.use_case.apply(call.command, state, context)
@@ -131,10 +149,12 @@ def _record(
     found: Loaded,
     result: Result,
 ) -> Outcome[Any]:
-    session.step = "record"
     version = changes.raise_versions()
     detail = plan.audit(call.command, found.state, context) if plan.audit else {}
+    session.enter(Step.FLUSH)
     session.flush()
+    session.enter(Step.AUDIT)
     entries = changes.entries(result, version, dict(detail))
-    plan.store.write(session.connection(), entries, began=found.began, claimed=found.claimed)
+    plan.store.write(session.connection(), entries, began=found.began, claimed=found.claimed, enter=session.enter)
+    session.leave()
     return Outcome(result, call.key.key, False, version, call.command_id)

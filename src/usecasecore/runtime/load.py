@@ -29,6 +29,7 @@ from usecasecore.registration import Registration
 from usecasecore.runtime.faults import is_duplicate, sqlstate_of
 from usecasecore.runtime.session import CommandSession
 from usecasecore.slots import Slot
+from usecasecore.steps import Step
 
 if TYPE_CHECKING:
     from usecasecore.runtime.call import Call
@@ -83,8 +84,8 @@ class Loader:
         Raises:
             AggregateNotFound: If a row is missing that has to be there.
         """
-        connection = session.connection()  # begins, which on SQLite waits for the write lock
-        session.step = "idempotency"
+        connection = session.connection()
+        session.enter(Step.IDEMPOTENCY)
         began: datetime | None = None
         if isinstance(self.store, PostgresStore):
             # Nothing orders the duplicates yet: they wait for the key's own row.
@@ -96,7 +97,7 @@ class Loader:
             stored = None if call.fresh else self.store.look_up(connection, call.key)
         if stored is not None:
             return stored
-        session.step = "load"
+        session.enter(Step.LOAD)
         return replace(self._rows(session, call), began=began, claimed=began is not None)
 
     def _rows(self, session: CommandSession, call: Call) -> Loaded:
@@ -191,7 +192,8 @@ class LockingLoader(Loader):
 
     def load(self, session: CommandSession, call: Call, lock_timeout: str) -> Loaded | StoredResult:
         """Return what is stored under the key, else the locked aggregate."""
-        session.step = "load"
+        session.enter(Step.IDEMPOTENCY)
+        session.enter(Step.LOAD)  # one statement does both
         parameters = {**self._key_of(call), "uc_lock_timeout": lock_timeout}
         if call.fresh:
             row = self._one(session, call, self._fresh, parameters)
@@ -203,7 +205,7 @@ class LockingLoader(Loader):
         if row.uc_fingerprint is not None:
             return stored_result(row, "uc_")
         if getattr(row[0], self.version) != row.uc_seen:  # waited: see "How it works"
-            session.step = "idempotency"
+            session.enter(Step.IDEMPOTENCY)
             stored = self.store.look_up(session.connection(), call.key)
             if stored is not None:
                 return stored

@@ -24,9 +24,11 @@ from usecasecore.errors import (
 from usecasecore.ledger.store import KeyTaken, TransactionGone
 from usecasecore.runtime.faults import Fault, constraint_of, fault_of, sqlstate_of
 from usecasecore.runtime.limits import Limits
+from usecasecore.steps import Step
 
 __all__ = ["Retry"]
 
+_RECORDING = {Step.FLUSH, Step.AUDIT, Step.MESSAGES, Step.RESULT}
 _MOST_TAKEN = 20
 """How often the next start may find that another one was first. The second finds its result; more is somebody deleting rows."""
 
@@ -50,12 +52,12 @@ class Retry:
     taken: int = 0
     ambiguous_since: float | None = None
 
-    def after(self, error: BaseException, step: str) -> float | UseCaseError | None:
+    def after(self, error: BaseException, step: Step | None) -> float | UseCaseError | None:
         """Return what follows on a failed attempt.
 
         Args:
             error: What ended the attempt.
-            step: Where it was; at `commit` a lost connection leaves the outcome open.
+            step: Where it was; at the commit a lost connection leaves the outcome open.
 
         Returns:
             The pause before a new start, in seconds; or the error of ours that this failure stands for; or None where the
@@ -75,12 +77,12 @@ class Retry:
             return self._swallowed()
         if isinstance(error, StaleDataError):
             return ContractViolation(f"{self.use_case}: a row that was to be changed is gone: somebody deleted it unlocked")
-        if isinstance(error, OverflowError) and step == "record":
+        if isinstance(error, OverflowError) and step in _RECORDING:
             return ConstraintViolated(use_case=self.use_case)
         return None
 
-    def _after_fault(self, error: StatementError, fault: Fault, step: str) -> float | UseCaseError:
-        if fault is Fault.LOST and step == "commit" and self.ambiguous_since is None:
+    def _after_fault(self, error: StatementError, fault: Fault, step: Step | None) -> float | UseCaseError:
+        if fault is Fault.LOST and step is Step.COMMIT and self.ambiguous_since is None:
             self.ambiguous_since = time.monotonic()
             return 0.0
         if fault in (Fault.LOST, Fault.BUSY) and self.ambiguous_since is not None:
@@ -96,9 +98,9 @@ class Retry:
             return 0.0
         return self._typed_fault(error, fault, step)
 
-    def _typed_fault(self, error: StatementError, fault: Fault, step: str) -> UseCaseError:
+    def _typed_fault(self, error: StatementError, fault: Fault, step: Step | None) -> UseCaseError:
         waited = (self.limits.busy_timeout if isinstance(error.orig, sqlite3.Error) else self.limits.lock_timeout).total_seconds()
-        if fault is Fault.BUSY and step == "idempotency":
+        if fault is Fault.BUSY and step is Step.IDEMPOTENCY:
             return InProgress(use_case=self.use_case, key=self.key, waited=waited)
         if fault is Fault.BUSY:
             return AggregateBusy(use_case=self.use_case, waited=waited)

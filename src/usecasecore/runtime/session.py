@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from usecasecore import steps
 from usecasecore.errors import TransactionEnded
+from usecasecore.steps import Moment, Step, When
 
 __all__ = ["CommandSession"]
 
@@ -19,7 +22,9 @@ class CommandSession(Session):
     """A session whose transaction user code can't end by accident.
 
     Attributes:
-        step: Where the attempt is: `begin`, `idempotency`, `load`, `policy`, `fire`, `apply`, `record`, `commit`.
+        step: Where the attempt is; None between commands.
+        running: Name and id of the command that runs, or ran last; an empty name before the first one.
+        caller: The session of the caller's whose transaction this is; None where it is the runtime's own.
         seen_version: The version of the aggregate that was looked at; None before it is loaded.
         in_hand: The aggregates that running commands have loaded; more than one command's where one runs inside of another.
     """
@@ -27,14 +32,52 @@ class CommandSession(Session):
     def __init__(self, bind: Engine | Connection, **options: Any) -> None:
         # No autoflush: a query in `apply` must not write half an aggregate. AsyncSession passes options of its own.
         super().__init__(bind, **{**options, "autoflush": False, "expire_on_commit": False})
-        self.step = "begin"
+        self.step: Step | None = None
+        self.running: tuple[str, UUID | None] = ("", None)
+        self.caller: Session | None = None
         self.seen_version: int | None = None
         self.in_hand: list[object] = []
         self._committing: Connection | None = None
+        self._committed = False
         self._doomed_by: BaseException | None = None
         self._lent_to: str | None = None
         self._root: Any = None
         self._transaction_seen: Any = None
+
+    def start(self, use_case: str, command_id: UUID) -> None:
+        """Take note of the command that runs from now on."""
+        self.step, self.running = None, (use_case, command_id)
+
+    def enter(self, step: Step) -> None:
+        """Go on to a step: the one before it is done."""
+        if steps.watchers:
+            self.leave()
+            self._tell(step, When.BEFORE)
+        self.step = step
+
+    def leave(self) -> None:
+        """Say that the step is done, where no other follows at once."""
+        if steps.watchers and self.step is not None:
+            self._tell(self.step, When.AFTER)
+        self.step = None
+
+    def tell(self, fact: steps.Answer) -> None:
+        """Tell who watches what was decided in this step."""
+        assert self.step is not None
+        self._tell(self.step, When.DURING, fact)
+
+    def _tell(self, step: Step, when: When, fact: steps.Answer | None = None) -> None:
+        use_case, command_id = self.running
+        steps.tell(Moment(step, when, use_case, command_id, self, fact))
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Have another command run inside of this one's step."""
+        step, running = self.step, self.running
+        try:
+            yield
+        finally:
+            self.step, self.running = step, running
 
     @contextmanager
     def lent(self, use_case: str) -> Iterator[None]:
@@ -61,18 +104,26 @@ class CommandSession(Session):
 
     def finish(self) -> None:
         """Commit."""
-        self.step = "commit"
+        self.enter(Step.COMMIT)
         self._committing = self.connection()
         super().commit()
         self._committing = None
+        self._committed = True
+        self.leave()
 
     def discard(self) -> None:
         """Roll back what isn't committed and give the connection back, whatever state it is in."""
-        if self._committing is not None:
-            _roll_back(self._committing)
-        # A connection that is already dead can't roll back; the pool drops it.
-        with suppress(DBAPIError):
-            super().close()
+        try:
+            if steps.watchers and not self._committed:
+                self._tell(Step.ROLLBACK, When.BEFORE)
+        finally:
+            if self._committing is not None:
+                _roll_back(self._committing)
+            # A connection that is already dead can't roll back; the pool drops it.
+            with suppress(DBAPIError):
+                super().close()
+        if steps.watchers and not self._committed:
+            self._tell(Step.ROLLBACK, When.AFTER)
 
     def commit(self) -> None:
         """Refuse: the runtime commits."""

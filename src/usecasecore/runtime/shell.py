@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from usecasecore import steps
 from usecasecore.application import Application
 from usecasecore.context import Clock, Outcome
 from usecasecore.errors import AggregateNotFound, Conflict, DefinitionError, InvalidCommand, Rejected, StoreError, UseCaseError
@@ -25,6 +26,7 @@ from usecasecore.runtime.load import milliseconds
 from usecasecore.runtime.plan import Plan, id_text
 from usecasecore.runtime.retry import Retry
 from usecasecore.runtime.session import CommandSession
+from usecasecore.steps import Moment, Step, When
 
 __all__ = ["Shell", "system_clock"]
 
@@ -62,7 +64,12 @@ class Shell:
             names = ", ".join(sorted(kind.__name__ for kind in self._plans))
             message = f"no use case takes it; there are use cases for: {names or 'nothing'}"
             raise InvalidCommand(command=type(command).__name__, errors=[{"loc": (), "msg": message, "type": "unknown_command"}])
-        return plan, validated(plan, command, asked, self.clock(), self.limits)
+        if not steps.watchers:
+            return plan, validated(plan, command, asked, self.clock(), self.limits)
+        steps.tell(Moment(Step.VALIDATE, When.BEFORE, plan.name))
+        call = validated(plan, command, asked, self.clock(), self.limits)
+        steps.tell(Moment(Step.VALIDATE, When.AFTER, plan.name, call.command_id))
+        return plan, call
 
     def run(self, plan: Plan, call: Call, session: CommandSession) -> Outcome[Any]:
         """Run one command in the session's transaction, without the commit."""

@@ -23,6 +23,7 @@ from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
 from usecasecore.runtime.transaction import Transaction
 from usecasecore.runtime.work import OneCommand, SeveralCommands, Work
+from usecasecore.steps import Step
 
 __all__ = ["Runtime"]
 
@@ -203,7 +204,7 @@ class Runtime:
                 if isinstance(decision, Exception):
                     self._record(work.last, decision, session)
                     raise decision
-                if session.step == "commit":
+                if session.step is Step.COMMIT:
                     work.ask_the_key()
                 time.sleep(decision)
 

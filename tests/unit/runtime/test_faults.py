@@ -28,6 +28,7 @@ from usecasecore.ledger.store import KeyTaken
 from usecasecore.runtime.faults import Fault, constraint_of, fault_of, is_duplicate, sqlstate_of
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.retry import Retry
+from usecasecore.steps import Step
 
 
 class Driver(Exception):
@@ -105,13 +106,13 @@ def retry() -> Retry:
 @pytest.mark.parametrize(
     ("state", "step", "kind"),
     [
-        ("55P03", "idempotency", InProgress),
-        ("55P03", "load", AggregateBusy),
-        ("22003", "record", ConstraintViolated),
-        ("42P01", "record", DatabaseUnavailable),
+        ("55P03", Step.IDEMPOTENCY, InProgress),
+        ("55P03", Step.LOAD, AggregateBusy),
+        ("22003", Step.RESULT, ConstraintViolated),
+        ("42P01", Step.RESULT, DatabaseUnavailable),
     ],
 )
-def test_a_final_failure_is_one_typed_error_that_quotes_nothing(state: str, step: str, kind: type[Exception]) -> None:
+def test_a_final_failure_is_one_typed_error_that_quotes_nothing(state: str, step: Step, kind: type[Exception]) -> None:
     error = retry().after(failure(state), step)
     assert isinstance(error, kind)
     assert "4711" not in str(error)
@@ -119,36 +120,36 @@ def test_a_final_failure_is_one_typed_error_that_quotes_nothing(state: str, step
 
 def test_a_lost_connection_is_replaced_once_before_the_commit() -> None:
     one = retry()
-    assert one.after(failure("57P01"), "load") == 0.0
-    assert isinstance(one.after(failure("57P01"), "load"), DatabaseUnavailable)
+    assert one.after(failure("57P01"), Step.LOAD) == 0.0
+    assert isinstance(one.after(failure("57P01"), Step.LOAD), DatabaseUnavailable)
 
 
 def test_conflicts_are_repeated_with_growing_pauses_and_an_end() -> None:
     one = retry()
-    pauses = [one.after(failure("40001"), "record") for _ in range(4)]
+    pauses = [one.after(failure("40001"), Step.RESULT) for _ in range(4)]
     assert all(isinstance(pause, float) and 0 <= pause <= 0.02 * 2**n for n, pause in enumerate(pauses))
-    assert isinstance(one.after(failure("40001"), "record"), RetriesExhausted)
+    assert isinstance(one.after(failure("40001"), Step.RESULT), RetriesExhausted)
 
 
 def test_a_lost_commit_is_asked_about_until_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("usecasecore.runtime.retry.time.monotonic", lambda: now[0])
     one = retry()
-    assert one.after(failure(None), "commit") == 0.0
+    assert one.after(failure(None), Step.COMMIT) == 0.0
     now[0] = 104.0
-    assert isinstance(one.after(failure(None), "load"), float)
-    assert isinstance(one.after(failure("55P03"), "load"), float)
+    assert isinstance(one.after(failure(None), Step.LOAD), float)
+    assert isinstance(one.after(failure("55P03"), Step.LOAD), float)
     now[0] = 105.0
-    unknown = one.after(failure(None), "load")
+    unknown = one.after(failure(None), Step.LOAD)
     assert isinstance(unknown, OutcomeUnknown)
     assert (unknown.key, unknown.waited) == ("k", 5.0)
 
 
 def test_being_second_is_repeated_at_once_but_not_for_ever() -> None:
     one = retry()
-    assert [one.after(KeyTaken(), "record") for _ in range(20)] == [0.0] * 20
-    assert isinstance(one.after(KeyTaken(), "record"), RetriesExhausted)
+    assert [one.after(KeyTaken(), Step.RESULT) for _ in range(20)] == [0.0] * 20
+    assert isinstance(one.after(KeyTaken(), Step.RESULT), RetriesExhausted)
 
 
 def test_what_is_the_users_own_is_left_to_them() -> None:
-    assert retry().after(ValueError("theirs"), "apply") is None
+    assert retry().after(ValueError("theirs"), Step.APPLY) is None
