@@ -13,7 +13,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-latest test-sa20 check format lint types layers docs bench clean
+.PHONY: help demo test test-latest test-sa20 chaos check format lint types layers docs bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -31,6 +31,10 @@ test-latest: .venv/.dev
 
 test-sa20: .venv-sa20/.test
 	@$(STEP) "tests on SQLAlchemy 2.0" .venv-sa20/bin/python -m pytest -n $(JOBS) $(SA20_TESTS)
+
+# The numbers of the fault matrix. A seed that failed is named by its test: USECASECORE_SEED=... make chaos repeats it.
+chaos: .venv/.dev ## inject faults for up to an hour, and count what came of them
+	@$(STEP) "chaos" env USECASECORE_CHAOS=long $(BIN)/python -m pytest -n $(JOBS) --override-ini timeout=3600 tests/chaos
 
 # The quick ones first. Generated files that must not be stale are compared here too, as a target of their own after `layers`.
 check: format lint types layers docs test demo ## everything that must be green before a merge

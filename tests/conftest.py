@@ -13,6 +13,7 @@ from hypothesis import settings
 from sqlalchemy import create_engine
 
 from tests.bank import bank, bank_with, engine, kind, make_runtime, url  # noqa: F401 - fixtures for all
+from tests.chaos.tally import summary
 from tests.postgres import PostgresServer, PostgresUnavailable, create_database, drop_database
 from usecasecore import migrations
 
@@ -104,6 +105,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.postgresql)
             if "sqlite_url" in names:
                 item.add_marker(pytest.mark.sqlite)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Close with what the fault tests have counted."""
+    ended = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "when", None) == "teardown"]
+    if line := summary(ended):
+        terminalreporter.write_line(line)
 
 
 def _new_name() -> str:

@@ -65,10 +65,13 @@ class PostgresServer:
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[Any] | None = None
         self._owner = os.getpid()
+        self._made_from: Path | None = None
         self.port = 0
 
     def start(self) -> Self:
         """Make the cluster and return once the server takes connections, within a second or so; safe to repeat.
+
+        After a `crash` it comes up again on the same port, with the same data.
 
         Call it on a thread that outlives the server: for Linux, that thread is the parent it dies with.
 
@@ -77,6 +80,8 @@ class PostgresServer:
             RuntimeError: If the server does not come up; the message ends with its log.
         """
         if self._home is not None:
+            if self._process is None:
+                self._start_again()
             return self
         binaries = _binaries()
         _remove_abandoned(self._parent)
@@ -88,6 +93,7 @@ class PostgresServer:
             self._home = self._home.rename(self._home.with_name(self._home.name.replace("usecasecore-new-", PREFIX)))
             if _is_root() and not _traversable(binaries):
                 binaries = _copied(binaries, self._home)
+            self._made_from = binaries
             self._make_cluster(binaries)
             self._launch(binaries)
         except BaseException:
@@ -114,6 +120,39 @@ class PostgresServer:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def crash(self) -> None:
+        """Kill every process of the server at once, as if the machine had failed; `start` brings it up again."""
+        assert self._process is not None
+        victims = [*self.backends(), self._process.pid]
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def backends(self) -> list[int]:
+        """Return the process ids of what the server has forked; Linux only."""
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def shut_down(self) -> None:
+        """Stop in an orderly way, throwing everybody out; `start` brings it up again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait()
+        self._process = None
+
+    def _start_again(self) -> None:
+        assert self._made_from is not None
+        # What the dead server left says that it is ready, and the processes it forked may take a moment to be gone.
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        deadline = time.monotonic() + 10
+        while not self._came_up(self._made_from):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start again:\n{self._log[-4000:]}")
+            time.sleep(0.05)
 
     def url(self, database: str = "postgres") -> str:
         """Return the SQLAlchemy URL (psycopg 3) of a database, password included."""

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
@@ -18,6 +19,7 @@ from usecasecore.runtime.caller import join
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
+from usecasecore.runtime.retry import typed
 from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
 from usecasecore.runtime.transaction import Transaction
@@ -154,12 +156,15 @@ class AsyncRuntime:
 
     async def check(self) -> None:
         """Make sure that the database keeps the runtime's promises; see `Runtime.check`."""
-        async with self._checking, self._queue:
-            if self._create:
-                async with self._commands.begin() as connection:
-                    await connection.run_sync(create_ledger, self._shell.schema)
-            async with self._commands.connect() as connection:
-                await connection.run_sync(self._check_on)
+        try:
+            async with self._checking, self._queue:
+                if self._create:
+                    async with self._commands.begin() as connection:
+                        await connection.run_sync(create_ledger, self._shell.schema)
+                async with self._commands.connect() as connection:
+                    await connection.run_sync(self._check_on)
+        except SQLAlchemyError as error:
+            raise typed(error, "check", self._shell.limits) from error
 
     def _check_on(self, connection: Connection) -> None:
         check_database(connection, self._shell.schema, asynchronous_commit=self._asynchronous_commit)

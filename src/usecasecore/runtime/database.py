@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, event
 from sqlalchemy.pool import StaticPool
 
 from usecasecore import migrations
@@ -25,6 +25,10 @@ def command_engine(engine: Engine, limits: Limits) -> Engine:
     that two commands read the same state and one of them loses its update or fails at once. Every transaction of the engine
     then begins with a BEGIN of ours: IMMEDIATE for commands, plain for others. Foreign keys are on, the journal is a WAL.
     """
+    if engine.dialect.name == "postgresql":
+        commands = engine.execution_options()
+        event.listen(commands, "handle_error", _leave_read_only)
+        return commands
     if engine.dialect.name != "sqlite":
         return engine
     milliseconds = int(limits.busy_timeout.total_seconds() * 1000)
@@ -32,7 +36,7 @@ def command_engine(engine: Engine, limits: Limits) -> Engine:
     def begin(connection: Connection) -> None:
         pooled = connection.connection
         if _CONFIGURED not in pooled.info:
-            _configure_sqlite(pooled.dbapi_connection, milliseconds)
+            _configure_sqlite(connection, milliseconds)
             pooled.info[_CONFIGURED] = True
         writes = connection.get_execution_options().get(_WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -43,23 +47,28 @@ def command_engine(engine: Engine, limits: Limits) -> Engine:
     return engine.execution_options(**{_WRITES: True})
 
 
+def _leave_read_only(context: ExceptionContext) -> None:
+    # After a failover the old primary is up and writes no more: a new connection may find the new one.
+    if getattr(context.original_exception, "sqlstate", None) == "25006":
+        context.is_disconnect = True
+
+
 def _let_go(connection: Any, _record: Any, _error: BaseException | None) -> None:
     # A closed connection whose last cursor is still referred to, by a traceback say, lives on and keeps the write lock.
     with suppress(Exception):
         connection.rollback()
 
 
-def _configure_sqlite(connection: Any, busy_milliseconds: int) -> None:
-    connection.isolation_level = None
-    cursor = connection.cursor()
+def _configure_sqlite(connection: Connection, busy_milliseconds: int) -> None:
+    driver: Any = connection.connection.dbapi_connection
+    driver.isolation_level = None
     for pragma in (
         f"busy_timeout={busy_milliseconds}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
     ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+        connection.exec_driver_sql(f"PRAGMA {pragma}")
 
 
 def shares_one_connection(engine: Engine) -> bool:

@@ -19,7 +19,8 @@ class Limits:
         backoff: The longest pause before the first new start; it doubles each time, up to `backoff_limit`, and the actual
             pause is drawn from 0 up to it (full jitter: M. Brooker, "Exponential backoff and jitter", AWS 2015).
         backoff_limit: The longest pause of all.
-        commit_deadline: How long to ask what became of a commit whose answer was lost, before `OutcomeUnknown`.
+        commit_timeout: How long a COMMIT may stay unanswered on PostgreSQL before its connection is cut; then its key is asked.
+        commit_deadline: How long, from when the COMMIT was sent, to ask what became of it, before `OutcomeUnknown`.
         command_bytes: The longest command, as UTF-8 JSON.
         command_depth: How deep a command's values may nest.
         command_items: How many members one list or object of a command may have.
@@ -30,6 +31,7 @@ class Limits:
     retries: int = 4
     backoff: timedelta = timedelta(milliseconds=20)
     backoff_limit: timedelta = timedelta(milliseconds=500)
+    commit_timeout: timedelta = timedelta(seconds=3)
     commit_deadline: timedelta = timedelta(seconds=5)
     command_bytes: int = 256 * 1024
     command_depth: int = 32

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from dataclasses import dataclass
 
+from sqlalchemy import exc
 from sqlalchemy.exc import PendingRollbackError, StatementError
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -26,7 +27,7 @@ from usecasecore.runtime.faults import Fault, constraint_of, fault_of, sqlstate_
 from usecasecore.runtime.limits import Limits
 from usecasecore.steps import Step
 
-__all__ = ["Retry"]
+__all__ = ["Retry", "typed"]
 
 _RECORDING = {Step.FLUSH, Step.AUDIT, Step.MESSAGES, Step.RESULT}
 _MOST_TAKEN = 20
@@ -52,12 +53,13 @@ class Retry:
     taken: int = 0
     ambiguous_since: float | None = None
 
-    def after(self, error: BaseException, step: Step | None) -> float | UseCaseError | None:
+    def after(self, error: BaseException, step: Step | None, commit_sent_at: float | None = None) -> float | UseCaseError | None:
         """Return what follows on a failed attempt.
 
         Args:
             error: What ended the attempt.
             step: Where it was; at the commit a lost connection leaves the outcome open.
+            commit_sent_at: Since when it does.
 
         Returns:
             The pause before a new start, in seconds; or the error of ours that this failure stands for; or None where the
@@ -70,7 +72,9 @@ class Retry:
                 return RetriesExhausted(use_case=self.use_case, attempts=self.taken, last=last)
             return 0.0
         if isinstance(error, StatementError):
-            return self._after_fault(error, fault_of(error), step)
+            return self._after_fault(error, fault_of(error), step, commit_sent_at)
+        if isinstance(error, exc.TimeoutError):
+            return DatabaseUnavailable(use_case=self.use_case, detail="no free connection in the pool in time")
         if isinstance(error, TransactionGone):
             return TransactionEnded(use_case=self.use_case, prevented=False, how="SQL that user code sent")
         if isinstance(error, PendingRollbackError):
@@ -81,9 +85,11 @@ class Retry:
             return ConstraintViolated(use_case=self.use_case)
         return None
 
-    def _after_fault(self, error: StatementError, fault: Fault, step: Step | None) -> float | UseCaseError:
+    def _after_fault(
+        self, error: StatementError, fault: Fault, step: Step | None, commit_sent_at: float | None
+    ) -> float | UseCaseError:
         if fault is Fault.LOST and step is Step.COMMIT and self.ambiguous_since is None:
-            self.ambiguous_since = time.monotonic()
+            self.ambiguous_since = time.monotonic() if commit_sent_at is None else commit_sent_at
             return 0.0
         if fault in (Fault.LOST, Fault.BUSY) and self.ambiguous_since is not None:
             return self._ask_again(self.ambiguous_since)
@@ -126,8 +132,18 @@ class Retry:
         return random.uniform(0, min(longest, self.limits.backoff_limit.total_seconds()))
 
 
+def typed(error: Exception, doing: str, limits: Limits) -> Exception:
+    """Return the error of ours that a failure outside of any command stands for; the error itself where there is none."""
+    retry = Retry(doing, "", limits, reconnects=1)
+    decision = retry.after(error, None)
+    if isinstance(error, StatementError) and not isinstance(decision, UseCaseError):
+        return DatabaseUnavailable(use_case=doing, detail=_name(error, fault_of(error)))
+    return decision if isinstance(decision, UseCaseError) else error
+
+
 def _name(error: StatementError, fault: Fault) -> str:
     # Neither the statement nor the driver's words: both may quote values.
     state = sqlstate_of(error)
     origin = type(error.orig).__name__ if error.orig is not None else type(error).__name__
-    return f"{fault.value}, {origin}" + (f", SQLSTATE {state}" if state else "")
+    code = f"SQLSTATE {state}" if state else getattr(error.orig, "sqlite_errorname", "")
+    return f"{fault.value}, {origin}" + (f", {code}" if code else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from usecasecore import steps
 from usecasecore.errors import TransactionEnded
+from usecasecore.runtime.commit_watch import commit_watch
 from usecasecore.steps import Moment, Step, When
 
 __all__ = ["CommandSession"]
@@ -24,6 +26,7 @@ class CommandSession(Session):
     Attributes:
         step: Where the attempt is; None between commands.
         running: Name and id of the command that runs, or ran last; an empty name before the first one.
+        commit_sent_at: When the COMMIT was sent, in seconds of the monotonic clock; None while it wasn't.
         caller: The session of the caller's whose transaction this is; None where it is the runtime's own.
         seen_version: The version of the aggregate that was looked at; None before it is loaded.
         in_hand: The aggregates that running commands have loaded; more than one command's where one runs inside of another.
@@ -34,6 +37,7 @@ class CommandSession(Session):
         super().__init__(bind, **{**options, "autoflush": False, "expire_on_commit": False})
         self.step: Step | None = None
         self.running: tuple[str, UUID | None] = ("", None)
+        self.commit_sent_at: float | None = None
         self.caller: Session | None = None
         self.seen_version: int | None = None
         self.in_hand: list[object] = []
@@ -102,11 +106,13 @@ class CommandSession(Session):
         if self._doomed_by is None:
             self._doomed_by = error
 
-    def finish(self) -> None:
-        """Commit."""
+    def finish(self, timeout: float) -> None:
+        """Commit; cut the connection where that stays unanswered for so many seconds."""
         self.enter(Step.COMMIT)
         self._committing = self.connection()
-        super().commit()
+        self.commit_sent_at = time.monotonic()
+        with commit_watch.over(self._committing, timeout):
+            super().commit()
         self._committing = None
         self._committed = True
         self.leave()

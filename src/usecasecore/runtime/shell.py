@@ -108,7 +108,7 @@ class Shell:
         # Not of what the actor may not even know of: not readable must look like not existing.
         if isinstance(error, Rejected) and error.version is None and not isinstance(error, AggregateNotFound):
             error.version = session.seen_version
-        decision = retry.after(error, session.step)
+        decision = retry.after(error, session.step, session.commit_sent_at)
         if decision is None:
             return error
         # The driver's error quotes values: with sensitive ones in the command it must not travel along.

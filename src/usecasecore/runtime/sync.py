@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
@@ -19,6 +20,7 @@ from usecasecore.runtime.caller import join
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
+from usecasecore.runtime.retry import typed
 from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
 from usecasecore.runtime.transaction import Transaction
@@ -160,13 +162,17 @@ class Runtime:
         Raises:
             LedgerOutdated: If the ledger is missing, incomplete or of another revision.
             UnsafeDatabase: If a setting of the database breaks a promise.
+            DatabaseUnavailable: If it can't be reached, or is no database.
         """
-        with self._checking, self._queue:
-            if self._create:
-                with self._commands.begin() as connection:
-                    create_ledger(connection, self._shell.schema)
-            with self._commands.connect() as connection:
-                self._check_on(connection)
+        try:
+            with self._checking, self._queue:
+                if self._create:
+                    with self._commands.begin() as connection:
+                        create_ledger(connection, self._shell.schema)
+                with self._commands.connect() as connection:
+                    self._check_on(connection)
+        except SQLAlchemyError as error:
+            raise typed(error, "check", self._shell.limits) from error
 
     def _check_on(self, connection: Connection) -> None:
         check_database(connection, self._shell.schema, asynchronous_commit=self._asynchronous_commit)

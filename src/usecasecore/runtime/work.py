@@ -49,6 +49,7 @@ class OneCommand:
     def __init__(self, shell: Shell, plan: Plan, call: Call) -> None:
         self.retry = Retry(plan.name, call.key.key, shell.limits)
         self._shell, self._plan, self._call = shell, plan, call
+        self._commit_timeout = shell.limits.commit_timeout.total_seconds()
 
     @property
     def last(self) -> tuple[Plan, Call]:
@@ -59,7 +60,7 @@ class OneCommand:
         """Run it, and commit it unless it is a replay."""
         outcome = self._shell.run(self._plan, self._call, session)
         if not outcome.replayed:
-            session.finish()
+            session.finish(self._commit_timeout)
         return outcome
 
     def ask_the_key(self) -> None:
@@ -74,6 +75,7 @@ class SeveralCommands(Generic[T]):
         self._key, self._fresh = key or str(uuid7()), key is None
         self.retry = Retry("transaction", self._key, shell.limits)
         self._shell, self._function = shell, function
+        self._commit_timeout = shell.limits.commit_timeout.total_seconds()
         self._transaction: Transaction | None = None
 
     @property
@@ -86,7 +88,7 @@ class SeveralCommands(Generic[T]):
         self._transaction = Transaction(self._shell, session, self._key, self._fresh)
         with session.lent("transaction"):
             result = self._function(self._transaction)
-        session.finish()
+        session.finish(self._commit_timeout)
         return result
 
     def ask_the_key(self) -> None:
