@@ -33,8 +33,9 @@ class CommandSession(Session):
     """
 
     def __init__(self, bind: Engine | Connection, **options: Any) -> None:
-        # No autoflush: a query in `apply` must not write half an aggregate. AsyncSession passes options of its own.
-        super().__init__(bind, **{**options, "autoflush": False, "expire_on_commit": False})
+        # No autoflush: a query in `apply` must not write half an aggregate. Closed for good: a thread that `apply` left running
+        # must not begin a transaction of its own with it. AsyncSession passes options of its own.
+        super().__init__(bind, **{**options, "autoflush": False, "expire_on_commit": False, "close_resets_only": False})
         self.step: Step | None = None
         self.running: tuple[str, UUID | None] = ("", None)
         self.commit_sent_at: float | None = None
