@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from usecasecore.runtime import Limits, Runtime
     from usecasecore.runtime.asynchronous import AsyncRuntime
     from usecasecore.runtime.transaction import Transaction
-    from usecasecore.usecase import Load, UseCase, use_case
+    from usecasecore.tenancy import Tenancy
+    from usecasecore.usecase import Load, Scope, UseCase, use_case
 
 __all__ = [
     "Actor",
@@ -46,8 +47,10 @@ __all__ = [
     "Rejected",
     "Result",
     "Runtime",
+    "Scope",
     "Sensitive",
     "StoreError",
+    "Tenancy",
     "Transaction",
     "Transition",
     "UseCase",
@@ -71,7 +74,8 @@ _HOMES = {
     "runtime": ("Limits", "Runtime"),
     "runtime.asynchronous": ("AsyncRuntime",),
     "runtime.transaction": ("Transaction",),
-    "usecase": ("Load", "UseCase", "use_case"),
+    "tenancy": ("Tenancy",),
+    "usecase": ("Load", "Scope", "UseCase", "use_case"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

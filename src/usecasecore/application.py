@@ -64,6 +64,11 @@ class Application:
             for lifecycle, triggers in registration.fires.items():
                 lifecycle.note_use_case(registration.name, triggers)
 
+    @property
+    def aggregates(self) -> tuple[type, ...]:
+        """The mapped classes that its use cases load or create."""
+        return tuple(dict.fromkeys(cls for one in self.registrations for cls in one.aggregates))
+
     def registration(self, name: str) -> Registration | None:
         """Return the use case of that name, or None."""
         return next((one for one in self.registrations if one.name == name), None)

@@ -14,7 +14,7 @@ from usecasecore.errors import DomainError
 from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
 from usecasecore.messages import Command, DomainEvent, Job, Message, Result, key_fields, result_type, sensitive_fields
 from usecasecore.slots import Slot, mapper_of, primary_key, slots_of
-from usecasecore.usecase import UseCase, type_arguments
+from usecasecore.usecase import Scope, UseCase, type_arguments
 
 __all__ = ["Registration", "register"]
 
@@ -136,6 +136,7 @@ def register(use_case: UseCase[Any, Any, Any]) -> tuple[Registration | None, lis
         triggers=triggers,
         permission=use_case.permission or use_case.name,
     )
+    _check_scopes(check, command)
     _check_declared(check)
     for cls in registration.aggregates:
         _check_columns(check, cls)
@@ -264,6 +265,22 @@ def _unknown_trigger(check: _Check, candidates: Sequence[Lifecycle], wanted: Seq
             check.wrong(f"unknown trigger {trigger!r}{hint} (known: {', '.join(known)})")
             return
     check.wrong(f"no single lifecycle knows all of its triggers: {', '.join(wanted)}")
+
+
+def _check_scopes(check: _Check, command: type[Command[Any]]) -> None:
+    declared: tuple[Any, ...] = tuple(check.use_case.guards)
+    for scope in declared:
+        if not isinstance(scope, Scope):
+            check.wrong(f'`guards` lists {_name(scope)}, which is not a scope; write `Scope("name", "field")`')
+            continue
+        if not scope.name:
+            check.wrong(f"`guards`: a scope is named {scope.name!r}; a text is wanted")
+        for name in scope.fields:
+            if name not in command.model_fields:
+                known = ", ".join(command.model_fields) or "none"
+                check.wrong(
+                    f"`guards`: the scope {scope.name!r} is told apart by {name!r}, no field of {command.__name__} ({known})"
+                )
 
 
 def _check_declared(check: _Check) -> None:

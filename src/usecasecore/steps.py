@@ -22,7 +22,7 @@ __all__ = ["Answer", "Firing", "Moment", "Step", "Verdict", "Watcher", "When", "
 class Step(StrEnum):
     """What happens to a command, in this order.
 
-    A replay ends after `idempotency` or `load`; a use case without a trigger has no `fire`. On PostgreSQL the key is looked up by
+    `begin` takes the locks of the scopes too. A replay ends after `idempotency` or `load`; a use case without a trigger has no `fire`. On PostgreSQL the key is looked up by
     the statement of `load` where a single row is locked, and `audit`, `messages` and `result` travel in one statement, the last.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -16,7 +16,7 @@ from usecasecore.context import ExecutionContext
 from usecasecore.errors import DefinitionError, DomainError
 from usecasecore.messages import Command, DomainEvent, Job, Result
 
-__all__ = ["Load", "UseCase", "type_arguments", "use_case"]
+__all__ = ["Load", "Scope", "UseCase", "type_arguments", "use_case"]
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -60,6 +60,26 @@ class Load:
         return made
 
 
+@dataclass(frozen=True, slots=True, init=False)
+class Scope:
+    """What commands may decide on only one after the other, though they change different rows: `Scope("roster", "team_id")`.
+
+    A row lock keeps a row as it was looked at, and nothing else: two doctors who each see that the other one is still on call may
+    both go off call, for each of them changes a row of their own. Whoever names the same scope with the same values waits.
+
+    Attributes:
+        name: Of the scope, the same in all use cases that must exclude each other.
+        fields: The fields of the command whose values tell one such scope from another; none for a single one.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+
+    def __init__(self, name: str, *fields: str) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "fields", fields)
+
+
 class UseCase(ABC, Generic[C, S, R]):
     """One business action: `UseCase[command, what is loaded, result]`.
 
@@ -75,6 +95,7 @@ class UseCase(ABC, Generic[C, S, R]):
         triggers: Where `choose_trigger` decides: all that it may choose from.
         lifecycle: The lifecycle's attribute on the class; needed only where several of them know the trigger.
         also_fires: Mapped class -> triggers that `apply` may fire on further loaded aggregates, by `context.fire`.
+        guards: The scopes that are locked before anything is loaded, for rules that are about more than the locked rows.
         creates: The mapped class of which `apply` creates at least one, through the context; or several such classes.
         emits: The events that `apply` may emit.
         enqueues: The jobs that `apply` may enqueue.
@@ -89,6 +110,7 @@ class UseCase(ABC, Generic[C, S, R]):
     triggers: ClassVar[tuple[str, ...]] = ()
     lifecycle: ClassVar[str | None] = None
     also_fires: ClassVar[Mapping[type, tuple[str, ...]]] = {}
+    guards: ClassVar[Sequence[Scope]] = ()
     creates: ClassVar[type | tuple[type, ...] | None] = None
     emits: ClassVar[tuple[type[DomainEvent], ...]] = ()
     enqueues: ClassVar[tuple[type[Job], ...]] = ()

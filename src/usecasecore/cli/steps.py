@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["described"]
 
-_SQLITE = "BEGIN IMMEDIATE, before step 2"
+_SQLITE = "BEGIN IMMEDIATE, after the validation"
 
 
 def described(registration: Registration, application: Application) -> dict[str, Any]:
@@ -36,6 +36,7 @@ def described(registration: Registration, application: Application) -> dict[str,
         "reason_required": use_case.reason_required,
         "steps": [
             _validate(registration),
+            *([_scopes(registration)] if use_case.guards else []),
             {"step": "idempotency", "keep_results": int(use_case.keep_results.total_seconds())},
             _load(registration),
             {"step": "policy", "policy": type(application.policy).__name__, "permission": registration.permission},
@@ -61,6 +62,11 @@ def _validate(registration: Registration) -> dict[str, Any]:
     return {"step": "validate", "command": registration.command.__name__, "fields": fields, "own_checks": own}
 
 
+def _scopes(registration: Registration) -> dict[str, Any]:
+    scopes = [{"name": scope.name, "fields": list(scope.fields)} for scope in registration.use_case.guards]
+    return {"step": "scopes", "scopes": scopes, "lock": {"postgresql": "pg_advisory_xact_lock", "sqlite": _SQLITE}}
+
+
 def _load(registration: Registration) -> dict[str, Any]:
     aggregate = registration.aggregate
     if registration.slots:
@@ -71,7 +77,7 @@ def _load(registration: Registration) -> dict[str, Any]:
             "aggregate": None,
             "table": None,
             "keys": {},
-            "lock": {"postgresql": "INSERT of the key, before step 4", "sqlite": _SQLITE},
+            "lock": {"postgresql": "INSERT of the key, before the policy", "sqlite": _SQLITE},
         }
     return {
         "step": "load",
@@ -95,7 +101,7 @@ def _load_several(registration: Registration) -> dict[str, Any]:
     ]
     locks = dict.fromkeys(_row_lock(slot.aggregate) for slot in registration.slots)
     lock = {
-        "postgresql": f"INSERT of the key, before step 4; {', '.join(locks)}, in the order of tables and keys",
+        "postgresql": f"INSERT of the key, before the policy; {', '.join(locks)}, in the order of tables and keys",
         "sqlite": _SQLITE,
     }
     return {"step": "load", "aggregate": None, "table": None, "keys": {}, "several": rows, "lock": lock}

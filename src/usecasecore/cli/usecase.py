@@ -109,6 +109,14 @@ def _validate(step: dict[str, Any], shown: dict[str, Any]) -> Iterator[str]:
         yield f"then {shown['name']}.validate"
 
 
+def _scopes(step: dict[str, Any], shown: dict[str, Any]) -> Iterator[str]:
+    for scope in step["scopes"]:
+        of = f" of {', '.join(scope['fields'])}" if scope["fields"] else ""
+        yield f"{scope['name']}{of}: one such command after the other"
+    yield f"  PostgreSQL  {step['lock']['postgresql']}"
+    yield f"  SQLite      {step['lock']['sqlite']}"
+
+
 def _idempotency(step: dict[str, Any], shown: dict[str, Any]) -> Iterator[str]:
     yield f"a key that was used before gets its result again, for {_span(step['keep_results'])}"
 
@@ -166,6 +174,7 @@ def _commit(step: dict[str, Any], shown: dict[str, Any]) -> Iterator[str]:
 
 _STEPS: dict[str, Callable[[dict[str, Any], dict[str, Any]], Iterator[str]]] = {
     "validate": _validate,
+    "scopes": _scopes,
     "idempotency": _idempotency,
     "load": _load,
     "policy": _policy,

@@ -25,6 +25,7 @@ from usecasecore.runtime.shell import Shell
 from usecasecore.runtime.transaction import Transaction
 from usecasecore.runtime.work import OneCommand, SeveralCommands, Work
 from usecasecore.steps import Step
+from usecasecore.tenancy import Tenancy
 
 try:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -58,12 +59,13 @@ class AsyncRuntime:
         create: bool = False,
         ledger_schema: str | None = None,
         asynchronous_commit: bool = False,
+        tenancy: Tenancy | None = None,
     ) -> None:
         """Set the runtime up; see `Runtime`."""
         self.application = application
         self.engine = engine
         self.ledger_schema = ledger_schema
-        self._shell = Shell(engine.sync_engine, application, clock, limits, ledger_schema)
+        self._shell = Shell(engine.sync_engine, application, clock, limits, ledger_schema, tenancy)
         self._commands = AsyncEngine(command_engine(engine.sync_engine, self._shell.limits))
         self._create = create
         self._asynchronous_commit = asynchronous_commit
@@ -167,7 +169,12 @@ class AsyncRuntime:
             raise typed(error, "check", self._shell.limits) from error
 
     def _check_on(self, connection: Connection) -> None:
-        check_database(connection, self._shell.schema, asynchronous_commit=self._asynchronous_commit)
+        check_database(
+            connection,
+            self._shell.schema,
+            asynchronous_commit=self._asynchronous_commit,
+            scopes=any(one.use_case.guards for one in self.application.registrations),
+        )
         self._checked = True
 
     async def transaction(self, work: Callable[[Transaction], T], /, *, idempotency_key: str | None = None) -> T:

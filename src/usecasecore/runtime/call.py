@@ -75,7 +75,7 @@ def validated(plan: Plan, command: Command[Any], asked: Asked, now: datetime, li
     if now.tzinfo is None:
         raise ValueError("the runtime's clock gave a naive time; it must be aware")
     name = plan.command.__name__
-    errors = _faults_of(asked, plan.reason_required)
+    errors = _faults_of(asked, plan.reason_required, tenants=plan.tenancy is not None)
     if asked.expected_version is not None and not plan.subject_name:
         message = "this use case has no single aggregate whose version could be expected"
         errors.append({"loc": ("expected_version",), "msg": message, "type": "invalid_call"})
@@ -139,7 +139,7 @@ def _text(fields: dict[str, Any], limits: Limits) -> str:
     return text
 
 
-def _faults_of(asked: Asked, reason_required: bool) -> list[dict[str, Any]]:
+def _faults_of(asked: Asked, reason_required: bool, *, tenants: bool) -> list[dict[str, Any]]:
     faults: list[dict[str, Any]] = []
 
     def wrong(field: str, message: str) -> None:
@@ -162,6 +162,8 @@ def _faults_of(asked: Asked, reason_required: bool) -> list[dict[str, Any]]:
             wrong(f"actor.{part}", message)
         elif value == "":
             wrong(f"actor.{part}", "it is empty")
+    if tenants and actor.tenant is None:
+        wrong("actor.tenant", "this runtime keeps tenants apart; an actor of a tenant is accepted")
     return faults
 
 

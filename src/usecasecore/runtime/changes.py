@@ -176,10 +176,22 @@ class Changes:
         plan = self.plan.plan_of(type(aggregate))
         for lifecycle in plan.lifecycles:
             self._enter_initial(lifecycle, aggregate)
+        self._own(aggregate)
         set_version(aggregate, plan.version, 1)
         self.session.add(aggregate)
         self._assign_key(aggregate, plan)
         self.touched.append(_Touched(aggregate, plan, True, {}, 0))
+
+    def _own(self, aggregate: Any) -> None:
+        tenancy = self.plan.tenancy
+        if tenancy is None or not tenancy.scopes(type(aggregate)):
+            return
+        own, given = tenancy.value(type(aggregate), self.call.asked.actor), getattr(aggregate, tenancy.column)
+        if given is None:
+            setattr(aggregate, tenancy.column, own)
+        elif given != own:
+            wanted = f"a {type(aggregate).__name__} of the actor's own tenant"
+            raise WrongResult(use_case=self.plan.name, expected=wanted, got="one of another tenant")
 
     def _enter_initial(self, lifecycle: Lifecycle, aggregate: Any) -> None:
         try:
@@ -222,6 +234,8 @@ class Changes:
         for sent in self.sent:
             if (one := self._about(sent.about)) is not None:
                 one.spoken_of = True
+        for one in self.touched:
+            self._own(one.aggregate)  # nobody gives a row away
         self.touched = [one for one in self.touched if one.counts]
         for one in self.touched:
             # Not what was loaded plus one: a command inside of this one may have counted already.

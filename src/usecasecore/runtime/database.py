@@ -87,7 +87,7 @@ def create_ledger(connection: Connection, schema: str | None) -> None:
     migrations.upgrade(connection, schema)
 
 
-def check_database(connection: Connection, schema: str | None, *, asynchronous_commit: bool) -> None:
+def check_database(connection: Connection, schema: str | None, *, asynchronous_commit: bool, scopes: bool = False) -> None:
     """Make sure that the database keeps what the runtime promises.
 
     Raises:
@@ -102,4 +102,10 @@ def check_database(connection: Connection, schema: str | None, *, asynchronous_c
         if value == "off":
             needed = "set it to on, or say Runtime(..., asynchronous_commit=True)"
             raise UnsafeDatabase(setting="synchronous_commit", value=value, needed=needed)
+    if connection.dialect.name == "postgresql" and scopes:
+        level = str(connection.exec_driver_sql("show transaction_isolation").scalar())
+        if level == "repeatable read":
+            # It would wait for the scope, and then read what was true before the wait.
+            needed = "scopes take READ COMMITTED or SERIALIZABLE"
+            raise UnsafeDatabase(setting="transaction isolation", value=level, needed=needed)
     migrations.check(connection, schema)

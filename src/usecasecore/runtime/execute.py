@@ -29,6 +29,7 @@ from usecasecore.runtime.call import Call, undeclared_refusal
 from usecasecore.runtime.changes import Changes, Joined
 from usecasecore.runtime.load import Loaded
 from usecasecore.runtime.plan import Plan
+from usecasecore.runtime.scopes import lock_scopes
 from usecasecore.runtime.session import CommandSession
 from usecasecore.steps import Step
 
@@ -48,7 +49,9 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, 
     """
     session.start(plan.name, call.command_id)
     session.enter(Step.BEGIN)
-    session.connection()  # on SQLite it waits here for the write lock
+    connection = session.connection()  # on SQLite it waits here for the write lock
+    if plan.scopes:
+        lock_scopes(connection, plan.scopes, call.command, lock_timeout)
     found = plan.loader.load(session, call, lock_timeout)
     if isinstance(found, StoredResult):
         session.leave()

@@ -30,6 +30,7 @@ from usecasecore.runtime.faults import is_duplicate, sqlstate_of
 from usecasecore.runtime.session import CommandSession
 from usecasecore.slots import Slot
 from usecasecore.steps import Step
+from usecasecore.tenancy import Tenancy
 
 if TYPE_CHECKING:
     from usecasecore.runtime.call import Call
@@ -58,25 +59,28 @@ class Loaded:
     claimed: bool = False
 
 
-def loader_for(registration: Registration, version: str | None, store: Store) -> Loader:
+def loader_for(registration: Registration, version: str | None, store: Store, tenancy: Tenancy | None) -> Loader:
     """Return the loader for a use case on the store's database."""
     if registration.slots or registration.finds or registration.aggregate is None or not isinstance(store, PostgresStore):
-        return Loader(registration, store)
+        return Loader(registration, store, tenancy)
     assert version is not None
-    return LockingLoader(registration, store, version)
+    return LockingLoader(registration, store, version, tenancy)
 
 
 class Loader:
     """The key first, then each row by a query of its own; rows in one canonical order, so that commands can't deadlock."""
 
-    def __init__(self, registration: Registration, store: Store) -> None:
+    def __init__(self, registration: Registration, store: Store, tenancy: Tenancy | None) -> None:
         self.store = store
+        self.tenancy = tenancy
         self.keys = registration.keys
         self.use_case = registration.use_case
         self.aggregate_name = registration.aggregate.__name__ if registration.aggregate else ""
         self._registration = registration
-        self._select = None if registration.aggregate is None else _locking_select(registration.aggregate, registration.keys)
-        self._slots = tuple((slot, _locking_select(slot.aggregate, slot.keys)) for slot in registration.slots)
+        self._select = (
+            None if registration.aggregate is None else _locking_select(registration.aggregate, registration.keys, tenancy)
+        )
+        self._slots = tuple((slot, _locking_select(slot.aggregate, slot.keys, tenancy)) for slot in registration.slots)
 
     def load(self, session: CommandSession, call: Call, lock_timeout: str) -> Loaded | StoredResult:
         """Return what is stored under the key, else what the use case starts from.
@@ -117,12 +121,13 @@ class Loader:
         created = []
         # Every command locks in this order, whatever the order its state class is written in.
         for slot, statement, values in sorted(keyed, key=lambda one: (_root_table(one[0].aggregate), str(one[2]))):
-            row = self._row(session, statement, {f"uc_key_{column}": value for column, value in values.items()})
+            parameters = {f"uc_key_{column}": value for column, value in values.items()}
+            row = self._row(session, statement, parameters | self._whose(slot.aggregate, call))
             aggregate = None if row is None else row[0]
             if row is None and slot.missing == "refuse":
                 raise AggregateNotFound(aggregate=slot.aggregate.__name__, key=", ".join(map(str, values.values())))
             if row is None and slot.missing == "create":
-                aggregate = _created(session, slot, values)
+                aggregate = _created(session, slot, values | self._owner(slot.aggregate, call))
                 created.append(aggregate)
             found[slot.name] = aggregate
         ordered = {slot.name: found[slot.name] for slot, _ in self._slots}
@@ -132,12 +137,11 @@ class Loader:
         return Loaded(self._registration.state(**ordered), tuple(rows.values()), tuple(created), subject)
 
     def _found(self, session: CommandSession, call: Call) -> Any:
-        statement = self.use_case.select(call.command)
         aggregate = self._registration.aggregate
         assert aggregate is not None
-        statement = _locked(statement, aggregate)
+        statement = _locked(_of_tenant(self.use_case.select(call.command), aggregate, self.tenancy), aggregate)
         try:
-            found = session.execute(statement).scalars().one_or_none()
+            found = session.execute(statement, self._whose(aggregate, call)).scalars().one_or_none()
         except MultipleResultsFound as error:
             raise WrongResult(use_case=self.use_case.name, expected="one row from `select`", got="several") from error
         if found is None:
@@ -158,7 +162,18 @@ class Loader:
         return AggregateNotFound(aggregate=self.aggregate_name, key=self._key_text(call))
 
     def _key_of(self, call: Call) -> dict[str, Any]:
-        return {f"uc_key_{column}": getattr(call.command, name) for column, name in self.keys.items()}
+        key = {f"uc_key_{column}": getattr(call.command, name) for column, name in self.keys.items()}
+        aggregate = self._registration.aggregate
+        return key if aggregate is None else key | self._whose(aggregate, call)
+
+    def _whose(self, aggregate: type, call: Call) -> dict[str, Any]:
+        owner = self._owner(aggregate, call)
+        return {"uc_row_tenant": next(iter(owner.values()))} if owner else {}
+
+    def _owner(self, aggregate: type, call: Call) -> dict[str, Any]:
+        if self.tenancy is None or not self.tenancy.scopes(aggregate):
+            return {}
+        return {self.tenancy.column: self.tenancy.value(aggregate, call.asked.actor)}
 
     def _one(self, session: CommandSession, call: Call, statement: Select[Any], parameters: dict[str, Any]) -> Any:
         row = self._row(session, statement, parameters)
@@ -184,11 +199,11 @@ class LockingLoader(Loader):
 
     store: PostgresStore
 
-    def __init__(self, registration: Registration, store: PostgresStore, version: str) -> None:
-        super().__init__(registration, store)
+    def __init__(self, registration: Registration, store: PostgresStore, version: str, tenancy: Tenancy | None) -> None:
+        super().__init__(registration, store, tenancy)
         self.version = version
-        self._fresh = _one_statement(registration, store, version, with_key=False)
-        self._keyed = _one_statement(registration, store, version, with_key=True)
+        self._fresh = _one_statement(registration, store, version, tenancy, with_key=False)
+        self._keyed = _one_statement(registration, store, version, tenancy, with_key=True)
 
     def load(self, session: CommandSession, call: Call, lock_timeout: str) -> Loaded | StoredResult:
         """Return what is stored under the key, else the locked aggregate."""
@@ -275,9 +290,15 @@ def _about_the_value(error: Exception) -> bool:
     return isinstance(error, ProgrammingError) or isinstance(error.orig, sqlite3.InterfaceError)
 
 
-def _locking_select(aggregate: type, keys: Mapping[str, str]) -> Select[Any]:
+def _locking_select(aggregate: type, keys: Mapping[str, str], tenancy: Tenancy | None) -> Select[Any]:
     conditions = [getattr(aggregate, column) == bindparam(f"uc_key_{column}") for column in keys]
-    return _locked(select(aggregate).where(*conditions), aggregate)
+    return _locked(_of_tenant(select(aggregate).where(*conditions), aggregate, tenancy), aggregate)
+
+
+def _of_tenant(statement: Select[Any], aggregate: type, tenancy: Tenancy | None) -> Select[Any]:
+    if tenancy is None or not tenancy.scopes(aggregate):
+        return statement
+    return statement.where(getattr(aggregate, tenancy.column) == bindparam("uc_row_tenant"))
 
 
 def _locked(statement: Select[Any], aggregate: type) -> Select[Any]:
@@ -289,7 +310,9 @@ def _locked(statement: Select[Any], aggregate: type) -> Select[Any]:
     return statement.options(*(selectinload(attribute) for attribute in joined))
 
 
-def _one_statement(registration: Registration, store: PostgresStore, version: str, *, with_key: bool) -> Select[Any]:
+def _one_statement(
+    registration: Registration, store: PostgresStore, version: str, tenancy: Tenancy | None, *, with_key: bool
+) -> Select[Any]:
     aggregate = registration.aggregate
     assert aggregate is not None
     snapshot_of: Mapper[Any] = inspect(aggregate)
@@ -304,7 +327,9 @@ def _one_statement(registration: Registration, store: PostgresStore, version: st
     settings = select(func.set_config("lock_timeout", bindparam("uc_lock_timeout"), true()).label("lock_timeout")).subquery(
         "uc_settings"
     )
-    statement = _locking_select(aggregate, registration.keys).add_columns(seen.label("uc_seen"), func.now().label("uc_began"))
+    statement = _locking_select(aggregate, registration.keys, tenancy).add_columns(
+        seen.label("uc_seen"), func.now().label("uc_began")
+    )
     source = settings.join(aggregate, true())
     if with_key:
         stored = store.tables.idempotency

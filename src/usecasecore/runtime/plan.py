@@ -20,6 +20,7 @@ from usecasecore.policy import Policy
 from usecasecore.registration import Registration, positional
 from usecasecore.runtime.load import Loader, loader_for
 from usecasecore.slots import primary_key
+from usecasecore.tenancy import Tenancy
 from usecasecore.usecase import UseCase
 
 __all__ = ["AggregatePlan", "Plan"]
@@ -64,13 +65,14 @@ class AggregatePlan:
 class Plan:
     """Everything that is known about a use case before a command comes."""
 
-    def __init__(self, registration: Registration, policy: Policy, store: Store) -> None:
+    def __init__(self, registration: Registration, policy: Policy, store: Store, tenancy: Tenancy | None = None) -> None:
         self.registration = registration
         self.use_case: UseCase[Any, Any, Any] = registration.use_case
         self.name = registration.name
         self.permission = registration.permission
         self.policy = policy
         self.store = store
+        self.tenancy = tenancy
         self.command: type[Command[Any]] = registration.command
         self.result: type[Result] = registration.result
         self.result_type = f"{registration.result.__module__}.{registration.result.__qualname__}"
@@ -84,6 +86,7 @@ class Plan:
         self.emits: tuple[type[DomainEvent], ...] = tuple(self.use_case.emits)
         self.enqueues: tuple[type[Job], ...] = tuple(self.use_case.enqueues)
         self.refuses: tuple[type[DomainError], ...] = tuple(self.use_case.refuses)
+        self.scopes = tuple(self.use_case.guards)
         self.trigger = self.use_case.trigger
         self.triggers = registration.triggers
         self.lifecycle = registration.lifecycle
@@ -99,7 +102,8 @@ class Plan:
     @cached_property
     def loader(self) -> Loader:
         """How the aggregate is found, locked and checked against the key."""
-        return loader_for(self.registration, None if self.aggregate is None else self.aggregate.version, self.store)
+        version = None if self.aggregate is None else self.aggregate.version
+        return loader_for(self.registration, version, self.store, self.tenancy)
 
     @cached_property
     def subject_name(self) -> str:

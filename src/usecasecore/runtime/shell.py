@@ -27,6 +27,7 @@ from usecasecore.runtime.plan import Plan, id_text
 from usecasecore.runtime.retry import Retry
 from usecasecore.runtime.session import CommandSession
 from usecasecore.steps import Moment, Step, When
+from usecasecore.tenancy import Tenancy
 
 __all__ = ["Shell", "system_clock"]
 
@@ -40,7 +41,13 @@ class Shell:
     """Plans, limits and ledger of one runtime; what a front door needs for one attempt and after it."""
 
     def __init__(
-        self, engine: Engine, application: Application, clock: Clock | None, limits: Limits | None, schema: str | None
+        self,
+        engine: Engine,
+        application: Application,
+        clock: Clock | None,
+        limits: Limits | None,
+        schema: str | None,
+        tenancy: Tenancy | None = None,
     ) -> None:
         if not isinstance(application, Application):
             raise DefinitionError(f"the runtime's application is {application!r}; an Application is wanted")
@@ -50,7 +57,9 @@ class Shell:
         self.schema = schema
         self.store = ledger_store.store_for(engine.dialect, ledger_tables(schema))
         self._lock_timeout = milliseconds(self.limits.lock_timeout.total_seconds())
-        self._plans = {one.command: Plan(one, application.policy, self.store) for one in application.registrations}
+        if tenancy is not None and (problems := tenancy.problems(application.aggregates)):
+            raise DefinitionError(problems)
+        self._plans = {one.command: Plan(one, application.policy, self.store, tenancy) for one in application.registrations}
 
     def call(self, command: Command[Any], asked: Asked) -> tuple[Plan, Call]:
         """Return the plan for a command, and the validated call.

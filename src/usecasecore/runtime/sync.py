@@ -26,6 +26,7 @@ from usecasecore.runtime.shell import Shell
 from usecasecore.runtime.transaction import Transaction
 from usecasecore.runtime.work import OneCommand, SeveralCommands, Work
 from usecasecore.steps import Step
+from usecasecore.tenancy import Tenancy
 
 __all__ = ["Runtime"]
 
@@ -52,6 +53,7 @@ class Runtime:
         create: bool = False,
         ledger_schema: str | None = None,
         asynchronous_commit: bool = False,
+        tenancy: Tenancy | None = None,
     ) -> None:
         """Set the runtime up; the database is checked at the first command, or by `check`.
 
@@ -64,11 +66,15 @@ class Runtime:
             ledger_schema: The schema that the ledger lives in; by default the connection's.
             asynchronous_commit: Whether PostgreSQL may have `synchronous_commit=off`, so that a crash loses the last commits
                 although they were acknowledged.
+            tenancy: Which column of the aggregates is the tenant; then actors without a tenant are refused.
+
+        Raises:
+            DefinitionError: If an aggregate has no such column.
         """
         self.application = application
         self.engine = engine
         self.ledger_schema = ledger_schema
-        self._shell = Shell(engine, application, clock, limits, ledger_schema)
+        self._shell = Shell(engine, application, clock, limits, ledger_schema, tenancy)
         self._commands = command_engine(engine, self._shell.limits)
         self._create = create
         self._asynchronous_commit = asynchronous_commit
@@ -175,7 +181,12 @@ class Runtime:
             raise typed(error, "check", self._shell.limits) from error
 
     def _check_on(self, connection: Connection) -> None:
-        check_database(connection, self._shell.schema, asynchronous_commit=self._asynchronous_commit)
+        check_database(
+            connection,
+            self._shell.schema,
+            asynchronous_commit=self._asynchronous_commit,
+            scopes=any(one.use_case.guards for one in self.application.registrations),
+        )
         self._checked = True
 
     def transaction(self, work: Callable[[Transaction], T], /, *, idempotency_key: str | None = None) -> T:

@@ -74,7 +74,7 @@ def test_show_tells_the_steps_in_order(run: CommandLine) -> None:
         "  2  idempotency  a key that was used before gets its result again, for 72 hours",
         "  3  load         Order from orders where id = order_id, locked",
         "                    PostgreSQL  FOR NO KEY UPDATE OF orders",
-        "                    SQLite      BEGIN IMMEDIATE, before step 2",
+        "                    SQLite      BEGIN IMMEDIATE, after the validation",
         "  4  policy       Orders is asked for the permission 'order:submit'",
         "  5  fire         submit of the lifecycle order",
         "                    draft → submitted  if has_value, not is_held",
