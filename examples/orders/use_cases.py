@@ -49,7 +49,7 @@ class Pay(Command[OrderSeen]):
 
     order_id: OrderId
     amount: Money
-    card_token: Annotated[str, Sensitive()]
+    card_token: Annotated[str, Field(min_length=1, max_length=100), Sensitive()]
 
 
 class StartFulfilment(Command[OrderSeen]):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from usecasecore.errors import Conflict, DefinitionError, DomainError, Rejected, StoreError, UseCaseError
     from usecasecore.ids import uuid7
     from usecasecore.lifecycle import Lifecycle, Transition, guard, state_column, unprotected, version_column
-    from usecasecore.messages import Command, DomainEvent, Job, Key, Result, Sensitive
+    from usecasecore.messages import Command, CommandBody, DomainEvent, Job, Key, Result, Sensitive
     from usecasecore.policy import AllowAll, Decision, Policy, PolicyRequest
     from usecasecore.runtime import Limits, Runtime
     from usecasecore.runtime.asynchronous import AsyncRuntime
@@ -30,6 +30,7 @@ __all__ = [
     "AsyncRuntime",
     "Clock",
     "Command",
+    "CommandBody",
     "Conflict",
     "Decision",
     "DefinitionError",
@@ -69,7 +70,7 @@ _HOMES = {
     "errors": ("Conflict", "DefinitionError", "DomainError", "Rejected", "StoreError", "UseCaseError"),
     "ids": ("uuid7",),
     "lifecycle": ("Lifecycle", "Transition", "guard", "state_column", "unprotected", "version_column"),
-    "messages": ("Command", "DomainEvent", "Job", "Key", "Result", "Sensitive"),
+    "messages": ("Command", "CommandBody", "DomainEvent", "Job", "Key", "Result", "Sensitive"),
     "policy": ("AllowAll", "Decision", "Policy", "PolicyRequest"),
     "runtime": ("Limits", "Runtime"),
     "runtime.asynchronous": ("AsyncRuntime",),

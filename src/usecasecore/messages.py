@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from usecasecore.errors import DefinitionError
+from usecasecore.errors import DefinitionError, InvalidCommand
 from usecasecore.naming import snake_case
 
 __all__ = [
     "REDACT",
     "REDACTED",
     "Command",
+    "CommandBody",
     "DomainEvent",
     "Job",
     "Key",
@@ -34,6 +35,7 @@ REDACT = {"usecasecore.redact": True}
 """The serialization context under which sensitive values are written as `REDACTED`."""
 
 R = TypeVar("R", bound="Result")
+C = TypeVar("C", bound="Command[Any]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,6 +150,87 @@ class Command(Message, Generic[R]):
     """
 
     model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def of(cls, fields: BaseModel | Mapping[str, Any] | None = None, /, **more: Any) -> Self:
+        """Return the command of what came from outside: `Pay.of(body, order_id=order_id)`.
+
+        Args:
+            fields: A model, such as a `CommandBody`, of which the fields that were set are taken; or names, or aliases, with values.
+            more: Further fields, by name: those that came another way, in the path of a URL say. None may be given twice, so
+                that a body can't overrule a path.
+
+        Raises:
+            InvalidCommand: If it isn't valid. Where the constructor raises pydantic's ValidationError, which holds what was sent,
+                this tells the place and the kind of each fault, and keeps nothing of the input. The words of a validator of
+                yours are passed on as they are, unless the field is sensitive.
+        """
+        given = _given(fields)
+        faults = [_twice(name) for name in more if not given.keys().isdisjoint(_names_of(cls, name))]
+        if not faults:
+            try:
+                return cls.model_validate({**given, **more}, by_alias=True, by_name=True)
+            except ValidationError as error:
+                faults = [dict(one) for one in error.errors(include_url=False, include_context=False, include_input=False)]
+        # Outside of the handler: pydantic's error, with the input, must not hang on as the context.
+        raise InvalidCommand(command=cls.__name__, errors=faults)
+
+
+def _given(fields: BaseModel | Mapping[str, Any] | None) -> dict[str, Any]:
+    if isinstance(fields, BaseModel):
+        # What was left out stays left out: a default that was filled in is no part of what the caller said.
+        return {name: getattr(fields, name) for name in fields.model_fields_set}
+    return dict(fields or {})
+
+
+def _names_of(command: type[Command[Any]], name: str) -> Iterator[str]:
+    yield name
+    info = command.model_fields.get(name)
+    alias = info.validation_alias if info is not None else None
+    for one in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+        first = one.path[0] if isinstance(one, AliasPath) else one
+        if isinstance(first, str):
+            yield first
+
+
+def _twice(name: str) -> dict[str, Any]:
+    return {"loc": (name,), "msg": "It is given in another place; leave it out", "type": "given_twice"}
+
+
+class CommandBody(Message, Generic[C]):
+    """What of a command comes in a body, all fields but its keys: `body: CommandBody[Pay]`, then `Pay.of(body, order_id=...)`.
+
+    `CommandBody[Pay]` is a pydantic model `PayBody` with the fields of `Pay` as they are declared there (types, limits, defaults,
+    aliases, what is sensitive, whether others are refused), without those marked with `Key`. Validators that are methods of the
+    command are asked by `of`, which validates all fields, these ones for the second time.
+    """
+
+    def __class_getitem__(cls, command: Any) -> Any:
+        """Return the model.
+
+        Raises:
+            DefinitionError: If the command has nothing but its keys.
+        """
+        if isinstance(command, type) and issubclass(command, Command):
+            return _body_of(command)
+        return super().__class_getitem__(command)
+
+
+@cache
+def _body_of(command: type[Command[Any]]) -> type[CommandBody[Any]]:
+    keys = key_fields(command)
+    fields: dict[str, Any] = {name: (info.annotation, info) for name, info in command.model_fields.items() if name not in keys}
+    if not fields:
+        raise DefinitionError(f"{command.__name__} has no field beside its keys ({', '.join(keys) or 'none'}): it needs no body")
+    config: dict[str, Any] = {name: value for name, value in command.model_config.items() if name != "title"}
+    return create_model(
+        f"{command.__name__}Body",
+        __base__=CommandBody,
+        __module__=command.__module__,
+        __doc__=command.__doc__,
+        __cls_kwargs__=config,
+        **fields,
+    )
 
 
 class Result(Message):
