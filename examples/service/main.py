@@ -18,32 +18,28 @@ from starlette.exceptions import HTTPException
 
 from examples.orders.app import app as orders
 from examples.orders.model import Base, Order
-from examples.orders.use_cases import AddLine, Cancel, CreateOrder, Money, OrderSeen, Pay, Submit, seen
-from usecasecore import Actor, AsyncRuntime, Command, Conflict, Rejected, errors
+from examples.orders.use_cases import AddLine, Cancel, CreateOrder, OrderSeen, Pay, Submit, seen
+from usecasecore import Actor, AsyncRuntime, Command, CommandBody, Conflict, Rejected, errors
 
-Text = Annotated[str, Body(min_length=1, max_length=100)]
-Amount = Annotated[Money, Body()]
-Quantity = Annotated[int, Body(ge=1, le=10_000)]
 PROBLEM = {"description": "Problem details (RFC 9457)", "content": {"application/problem+json": {}}}
-# Any other refusal is a 409, and what may succeed later a 503. The rest is the service's own fault: a 500 without details.
-HTTP = {"forbidden": 403, "aggregate_not_found": 404, "stale_version": 412, "invalid_command": 422, "idempotency_key_reused": 422}
+# Any other refusal is a 409, and what else may succeed later a 503. The rest is the service's own fault: a 500 without details.
+HTTP = {"forbidden": 403, "aggregate_not_found": 404, "stale_version": 412, "in_progress": 409}
+HTTP |= dict.fromkeys(("invalid_command", "idempotency_key_reused"), 422)
 
 
 async def problem(request: Request, error: Any) -> Response:
-    headers: Any = None
-    if isinstance(error, Rejected):
-        refusal = error.refusal
-        status, code, detail = HTTP.get(refusal.code, 409), refusal.code, refusal.message
-        more = {"version": refusal.version, "allowed": sorted(refusal.allowed) if "state" in refusal.params else None}
-        facts = {**refusal.params, **{name: fact for name, fact in more.items() if fact is not None}}
-    elif isinstance(error, RequestValidationError):  # FastAPI's own answer echoes what was sent: a card token, say
-        status, code, detail = 422, "invalid_request", "the request is not valid; see `errors`"
-        facts = {"errors": [{name: fault[name] for name in ("loc", "msg", "type")} for fault in error.errors()]}
-    elif isinstance(error, HTTPException):
+    if isinstance(error, RequestValidationError):  # FastAPI's own answer echoes what was sent: a card token, say
+        error = errors.InvalidCommand(command="the request", errors=error.errors())
+    if isinstance(error, HTTPException):
         status, code, detail, headers, facts = error.status_code, f"http_{error.status_code}", error.detail, error.headers, {}
     else:
-        status, code, detail, facts = 409 if isinstance(error, errors.InProgress) else 503, error.code, str(error), {}
-        headers = {"Retry-After": f"{getattr(error, 'retry_after', 1):.0f}"}
+        refusal = error.refusal
+        code, detail = refusal.code, refusal.message
+        headers = {"Retry-After": f"{refusal.retry_after:.0f}"} if refusal.retry_after is not None else None
+        status = HTTP.get(code, 409 if refusal.retry_after is None else 503)
+        allowed = None if refusal.allowed is None else sorted(refusal.allowed)
+        more = {"version": refusal.version, "allowed": allowed, "command_id": refusal.command_id}
+        facts = {**refusal.params, **{name: fact for name, fact in more.items() if fact is not None}}
     about = {"type": f"https://orders.example/problems/{code.replace('_', '-')}", "title": code.replace("_", " ").capitalize()}
     content = {**facts, **about, "status": status, "detail": detail, "code": code}
     # ASCII, because the name of an unknown field may hold what UTF-8 can't. Decimals are text, as in the results.
@@ -85,7 +81,7 @@ async def stored(request: Request, response: Response, order_id: UUID) -> Order:
     async with AsyncSession(request.app.state.runtime.engine) as session:
         order = await session.get(Order, order_id, options=[selectinload(Order.lines)])
     if order is None:
-        raise errors.AggregateNotFound(aggregate="Order", key=str(order_id))
+        raise errors.AggregateNotFound(aggregate="order", key=str(order_id))
     response.headers["ETag"] = f'"{order.version}"'
     return order
 
@@ -106,8 +102,8 @@ async def actions(order: Annotated[Order, Depends(stored)]) -> dict[str, Any]:
 
 
 @router.post("/{order_id}/lines")
-async def add_line(run: Runner, order_id: UUID, article: Text, quantity: Quantity, unit_price: Amount) -> OrderSeen:
-    return await run(AddLine(order_id=order_id, article=article, quantity=quantity, unit_price=unit_price))
+async def add_line(run: Runner, order_id: UUID, body: CommandBody[AddLine]) -> OrderSeen:
+    return await run(AddLine.of(body, order_id=order_id))
 
 
 @router.post("/{order_id}/submit")
@@ -116,8 +112,8 @@ async def submit(run: Runner, order_id: UUID) -> OrderSeen:
 
 
 @router.post("/{order_id}/pay")
-async def pay(run: Runner, order_id: UUID, amount: Amount, card_token: Text) -> OrderSeen:
-    return await run(Pay(order_id=order_id, amount=amount, card_token=card_token))
+async def pay(run: Runner, order_id: UUID, body: CommandBody[Pay]) -> OrderSeen:
+    return await run(Pay.of(body, order_id=order_id))
 
 
 @router.post("/{order_id}/cancel")

@@ -38,6 +38,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
+from uuid import UUID
 
 __all__ = [
     "AggregateBusy",
@@ -72,6 +73,35 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a command was not carried out: one value for the error, the attempt log, HTTP and front ends.
+
+    Attributes:
+        code: The stable code of the error.
+        message: One sentence: what is true and what would be accepted.
+        params: The facts, JSON-compatible where the error's own are.
+        allowed: The triggers that are possible instead: none where the state is final. None where the refusal isn't about the
+            state.
+        version: The version of the aggregate that was looked at; None where none was loaded.
+        retry_after: Seconds after which the same command, under the same key, may succeed. None where it will be refused again.
+        command_id: The execution that it belongs to, as the attempt log knows it; None where it did not come to one. Two
+            refusals are equal whatever their executions.
+    """
+
+    code: str
+    message: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    allowed: frozenset[str] | None = None
+    version: int | None = None
+    retry_after: float | None = None
+    command_id: UUID | None = field(default=None, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = (self.code, self.message, dict(self.params), self.allowed, self.version, self.retry_after, self.command_id)
+        return Refusal, facts
+
+
 def _restore(cls: type[UseCaseError], args: tuple[Any, ...], facts: dict[str, Any]) -> UseCaseError:
     error = cls.__new__(cls)
     error.args = args
@@ -84,9 +114,22 @@ class UseCaseError(Exception):
 
     Attributes:
         code: A stable name of the kind of error, in snake case; adapters map it to HTTP, exit and BPMN codes.
+        command_id: The execution that ended with it, as the attempt log knows it; None where it did not come to one.
+        retry_after: Seconds after which the same command, under the same key, may succeed; None where it will fail again.
     """
 
     code: ClassVar[str] = "use_case_error"
+    command_id: UUID | None = None
+    retry_after: float | None = None
+    _no_facts: ClassVar[frozenset[str]] = frozenset({"allowed", "version", "retry_after", "command_id", "__notes__"})
+
+    @property
+    def refusal(self) -> Refusal:
+        """The error as one frozen value."""
+        facts = {name: value for name, value in self.__dict__.items() if name not in self._no_facts}
+        allowed = getattr(self, "allowed", None) if "allowed" in self._no_facts else None
+        version = getattr(self, "version", None)
+        return Refusal(self.code, str(self), MappingProxyType(facts), allowed, version, self.retry_after, self.command_id)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only constructors can't be called again from `args`: restore the facts instead.
@@ -203,28 +246,6 @@ class WrongResult(ContractViolation):
         super().__init__(f"{use_case}: `apply` owes {expected}, but there is {got}")
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a command was refused: one value for the error, the attempt log, HTTP and front ends.
-
-    Attributes:
-        code: The stable code of the refusal.
-        message: One sentence: what is true and what would be accepted.
-        params: The facts, JSON-compatible where the error's own are.
-        allowed: The triggers that are possible instead (only for refusals that depend on the state).
-        version: The version of the aggregate that was looked at; None where none was loaded.
-    """
-
-    code: str
-    message: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    allowed: frozenset[str] = frozenset()
-    version: int | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Refusal, (self.code, self.message, dict(self.params), self.allowed, self.version)
-
-
 class Rejected(UseCaseError):
     """The command was decided upon and refused; nothing changed, and the same command will be refused again.
 
@@ -235,27 +256,21 @@ class Rejected(UseCaseError):
     code = "rejected"
     version: int | None = None
 
-    @property
-    def refusal(self) -> Refusal:
-        """The refusal as one frozen value."""
-        facts = {name: value for name, value in self.__dict__.items() if name not in {"version", "allowed", "__notes__"}}
-        allowed: frozenset[str] = getattr(self, "allowed", frozenset())
-        return Refusal(self.code, str(self), MappingProxyType(facts), allowed, self.version)
-
 
 class InvalidCommand(Rejected):
     """The command, or what goes with it, is not valid; found before any trip to the database.
 
     Attributes:
         command: Name of the command type.
-        errors: One mapping for each fault: `loc` (path of field names and indexes), `msg`, `type`. Never the input itself.
+        errors: One mapping for each fault: `loc` (path of field names and indexes), `msg`, `type`. Whatever else is said of a
+            fault is left out: pydantic's `input` and `ctx` hold what was sent.
     """
 
     code = "invalid_command"
 
     def __init__(self, *, command: str, errors: Iterable[Mapping[str, Any]]) -> None:
         self.command = command
-        self.errors = tuple(dict(error) for error in errors)
+        self.errors = tuple({name: error[name] for name in ("loc", "msg", "type") if name in error} for error in errors)
         super().__init__(f"{command} is not valid: " + "; ".join(self._sentence(error) for error in self.errors))
 
     @staticmethod
@@ -344,7 +359,7 @@ class GuardRejected(Rejected):
         trigger: str,
         state: str,
         failures: Iterable[tuple[str, str]],
-        allowed: Iterable[str] = (),
+        allowed: Iterable[str],
     ) -> None:
         self.lifecycle, self.trigger, self.state = lifecycle, trigger, state
         self.failures = tuple((guard, reason) for guard, reason in failures)
@@ -386,6 +401,7 @@ class DomainError(Rejected):
     """
 
     code = "domain_error"
+    _no_facts = UseCaseError._no_facts - {"allowed"}  # theirs may be an amount, say
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -394,14 +410,10 @@ class DomainError(Rejected):
 
 
 class Conflict(UseCaseError):
-    """Nothing is decided: running the same command with the same key again may succeed.
-
-    Attributes:
-        retry_after: Seconds after which trying again makes sense.
-    """
+    """Nothing is decided: running the same command with the same key again may succeed."""
 
     code = "conflict"
-    retry_after: float = 1.0
+    retry_after: float | None = 1.0
 
 
 class AggregateBusy(Conflict):
@@ -511,6 +523,7 @@ class ReplayIncompatible(StoreError):
     """
 
     code = "replay_incompatible"
+    _no_facts = UseCaseError._no_facts | {"raw"}  # for whoever repairs it, not for whoever asked
 
     def __init__(self, *, use_case: str, key: str, stored_type: str, raw: str) -> None:
         self.use_case, self.key, self.stored_type, self.raw = use_case, key, stored_type, raw
@@ -523,7 +536,7 @@ class DatabaseUnavailable(StoreError):
     """The database can't be reached, or failed in a way that is not about the command."""
 
     code = "database_unavailable"
-    retry_after: float = 1.0
+    retry_after: float | None = 1.0
 
     def __init__(self, *, use_case: str, detail: str) -> None:
         self.use_case, self.detail = use_case, detail

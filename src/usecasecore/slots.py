@@ -13,9 +13,10 @@ from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper
 
 from usecasecore.messages import Command
+from usecasecore.naming import snake_case
 from usecasecore.usecase import Load
 
-__all__ = ["Slot", "mapper_of", "primary_key", "slots_of"]
+__all__ = ["Slot", "aggregate_name", "mapper_of", "primary_key", "slots_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,13 @@ def mapper_of(cls: Any) -> Mapper[Any] | None:
     except NoInspectionAvailable:
         return None
     return found if isinstance(found, Mapper) else None
+
+
+def aggregate_name(mapped: type) -> str:
+    """Return the one name of a mapped class, in the ledger and in errors: the class at the top of its inheritance, in snake case."""
+    mapper = mapper_of(mapped)
+    assert mapper is not None
+    return snake_case(mapper.base_mapper.class_.__name__)
 
 
 def primary_key(mapper: Mapper[Any]) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ def test_a_row_of_several_that_is_missing_is_refused(runtime: Runtime) -> None:
     missing = uuid4()
     with pytest.raises(AggregateNotFound) as refused:
         runtime.execute(ShipOrder(order_id=missing, reservation_id=uuid4(), sku="lamp", location="a"))
-    assert refused.value.aggregate in ("SalesOrder", "Reservation")
+    assert refused.value.aggregate in ("sales_order", "reservation")
 
 
 @pytest.mark.long

@@ -225,7 +225,7 @@ def not_finalized(trigger: str, lifecycle: str) -> tuple[Any, ...]:
     return ("guard_rejected", f"loan_application.{lifecycle}", trigger, "pending", [trigger])
 
 
-UNKNOWN: tuple[Any, ...] = ("aggregate_not_found", None, None, None, [])
+UNKNOWN: tuple[Any, ...] = ("aggregate_not_found", None, None, None, None)
 NONE_OF_THE_THREE = [
     ("REGISTERED", not_finalized("register", "registration")),
     ("ACTIVATED", not_finalized("activate", "activation")),
@@ -244,7 +244,7 @@ def reason(refusal: Refusal) -> tuple[Any, ...]:
         facts.get("lifecycle"),
         facts.get("trigger"),
         facts.get("state"),
-        sorted(refusal.allowed),
+        None if refusal.allowed is None else sorted(refusal.allowed),
     )
 
 

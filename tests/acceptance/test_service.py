@@ -22,6 +22,7 @@ from examples.orders.use_cases import OrderSeen, Submit
 from examples.service.main import Runner, create_app
 from tests.postgres import create_database, drop_database
 from usecasecore.errors import LedgerOutdated
+from usecasecore.ledger import ledger_tables
 
 ROOT = Path(__file__).parents[2]
 ADA = {"X-User": "ada"}
@@ -143,7 +144,7 @@ def test_a_domain_error_is_refused_with_its_facts(client: TestClient, submitted:
 def test_an_order_that_does_not_exist_is_not_found(client: TestClient, method: str, action: str) -> None:
     order_id = str(uuid4())
     refused = problem(client.request(method, f"/orders/{order_id}{action}"), 404, "aggregate_not_found")
-    assert (refused["aggregate"], refused["key"]) == ("Order", order_id)
+    assert (refused["aggregate"], refused["key"]) == ("order", order_id)
 
 
 def test_a_cancellation_without_a_reason_is_refused(client: TestClient, draft: str) -> None:
@@ -188,8 +189,8 @@ def test_what_the_framework_refuses_is_a_problem_too(client: TestClient, draft: 
     deleted = client.delete(draft)
     problem(deleted, 405, "http_405")
     assert "GET" in deleted.headers["Allow"]
-    assert problem(client.get("/orders/1"), 422, "invalid_request")["errors"][0]["loc"] == ["path", "order_id"]
-    problem(client.post(f"{draft}/submit", headers={"If-Match": "W/1"}), 422, "invalid_request")
+    assert problem(client.get("/orders/1"), 422, "invalid_command")["errors"][0]["loc"] == ["path", "order_id"]
+    problem(client.post(f"{draft}/submit", headers={"If-Match": "W/1"}), 422, "invalid_command")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,19 @@ def test_a_card_token_is_never_echoed(client: TestClient, submitted: str, body: 
 
 def test_a_field_is_as_limited_in_the_body_as_in_its_command(client: TestClient, draft: str) -> None:
     for wrong in ({"article": ""}, {"article": "a" * 101}, {"quantity": 0}, {"quantity": 10_001}, {"unit_price": "-1"}):
-        problem(client.post(f"{draft}/lines", json=LAMPS | wrong), 422, "invalid_request")
+        problem(client.post(f"{draft}/lines", json=LAMPS | wrong), 422, "invalid_command")
+
+
+def test_a_body_can_not_name_another_order_or_a_field_that_the_command_has_not(client: TestClient, draft: str) -> None:
+    for more in ({"order_id": str(uuid4())}, {"colour": "red"}):
+        refused = problem(client.post(f"{draft}/lines", json=LAMPS | more), 422, "invalid_command")
+        assert refused["errors"][0]["loc"] == ["body", *more]
+
+
+def test_a_refusal_names_its_attempt(client: TestClient, draft: str, engine: Engine) -> None:
+    refused = problem(client.post(f"{draft}/submit"), 409, "guard_rejected")
+    with engine.connect() as connection:
+        assert [refused["command_id"]] == [str(one) for one in connection.scalars(select(ledger_tables().attempt.c.command_id))]
 
 
 def test_a_locked_order_may_be_tried_again_later(client: TestClient, worthy: str, engine: Engine) -> None:

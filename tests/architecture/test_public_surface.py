@@ -140,14 +140,58 @@ def made(kind: type[errors.UseCaseError]) -> errors.UseCaseError:
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
 def test_every_error_survives_pickling_with_its_facts_and_has_a_code(kind: type[errors.UseCaseError]) -> None:
     error = made(kind)
+    error.command_id = uuid4()
     error.add_note("a note")
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind
     assert (str(again), again.args, again.__dict__) == (str(error), error.args, error.__dict__)
     assert kind.code.isidentifier()
-    if isinstance(error, errors.Rejected):
-        assert pickle.loads(pickle.dumps(error.refusal)) == error.refusal
-        assert error.refusal.code == kind.code
+
+
+@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
+def test_every_error_is_one_frozen_value_too_which_survives_pickling(kind: type[errors.UseCaseError]) -> None:
+    error = made(kind)
+    error.command_id = uuid4()
+    error.add_note("a note")
+    refusal = error.refusal
+    assert (refusal.code, refusal.message, refusal.command_id) == (kind.code, str(error), error.command_id)
+    assert not set(refusal.params) & {"allowed", "version", "retry_after", "command_id", "raw", "__notes__"}
+    again = pickle.loads(pickle.dumps(refusal))
+    assert (again, again.command_id) == (refusal, refusal.command_id)
+    assert pickle.loads(pickle.dumps(error)).refusal == refusal
+    with pytest.raises(TypeError):
+        refusal.params["code"] = "other"  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        refusal.code = "other"  # type: ignore[misc]
+
+
+def test_only_what_may_succeed_later_says_when_to_try_again() -> None:
+    later = {kind for kind in every_error() if made(kind).refusal.retry_after is not None}
+    conflicts = {kind for kind in every_error() if issubclass(kind, errors.Conflict)}
+    assert later == conflicts | {errors.DatabaseUnavailable}
+
+
+def test_a_final_state_allows_nothing_and_a_refusal_that_is_not_about_the_state_does_not_say() -> None:
+    final = errors.TransitionNotAllowed(lifecycle="order", trigger="pay", state="paid", allowed=())
+    assert final.refusal.allowed == frozenset()
+    assert errors.Forbidden(use_case="Pay", permission="pay", actor="user:ada").refusal.allowed is None
+
+
+def test_a_domain_error_may_have_a_fact_named_allowed() -> None:
+    class CreditExceeded(errors.DomainError):
+        def __init__(self, *, allowed: int) -> None:
+            self.allowed = allowed
+            super().__init__(f"{allowed} are allowed")
+
+    refusal = CreditExceeded(allowed=5).refusal
+    assert (refusal.code, dict(refusal.params), refusal.allowed) == ("credit_exceeded", {"allowed": 5}, None)
+
+
+def test_an_invalid_command_keeps_of_each_fault_its_place_and_kind_only() -> None:
+    fault = {"loc": ("card",), "msg": "wrong", "type": "t", "input": "tok_4242", "ctx": {"error": "tok_4242"}, "url": "x"}
+    error = errors.InvalidCommand(command="Pay", errors=[fault])
+    assert error.errors == ({"loc": ("card",), "msg": "wrong", "type": "t"},)
+    assert "tok_4242" not in repr(error.__dict__) + str(error)
 
 
 def test_every_error_is_in_the_tree_of_the_modules_docstring_and_exported() -> None:

@@ -154,7 +154,7 @@ def test_a_wrong_state_is_refused_with_what_is_possible(bank: Bank) -> None:
     with pytest.raises(TransitionNotAllowed) as refused:
         bank.runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
     assert str(refused.value) == "account: 'deposit' is not possible from 'frozen'; possible: thaw"
-    assert refused.value.refusal.allowed == {"thaw"}
+    assert refused.value.refusal.allowed == frozenset({"thaw"})
     assert refused.value.refusal.version == 2
     assert bank.counts() == {**before, "attempt": before["attempt"] + 1}
 
@@ -203,7 +203,7 @@ def test_a_missing_row_is_not_found(bank: Bank) -> None:
     missing = uuid4()
     with pytest.raises(AggregateNotFound) as refused:
         bank.runtime.execute(Deposit(account_id=missing, amount=1))
-    assert str(refused.value) == f"Account: there is none with the key {missing}"
+    assert str(refused.value) == f"account: there is none with the key {missing}"
 
 
 def test_expected_version_refuses_what_was_decided_on_older_facts(bank: Bank) -> None:

@@ -42,6 +42,8 @@ def join(shell: Shell, plan: Plan, call: Call, session: Session) -> Outcome[Any]
         inner.commit()  # of this session only: the connection's transaction goes on
     except Exception as error:  # noqa: BLE001 - raised below
         failure = _failure(plan, call, error, inner, shell)
+        if isinstance(failure, UseCaseError):
+            failure.command_id = call.command_id
         inner.rollback()
     else:
         session.expire_all()

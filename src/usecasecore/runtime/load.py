@@ -28,7 +28,7 @@ from usecasecore.lifecycle import lifecycles_of, set_version, version_attribute
 from usecasecore.registration import Registration
 from usecasecore.runtime.faults import is_duplicate, sqlstate_of
 from usecasecore.runtime.session import CommandSession
-from usecasecore.slots import Slot
+from usecasecore.slots import Slot, aggregate_name
 from usecasecore.steps import Step
 from usecasecore.tenancy import Tenancy
 
@@ -75,7 +75,7 @@ class Loader:
         self.tenancy = tenancy
         self.keys = registration.keys
         self.use_case = registration.use_case
-        self.aggregate_name = registration.aggregate.__name__ if registration.aggregate else ""
+        self.aggregate_name = aggregate_name(registration.aggregate) if registration.aggregate else ""
         self._registration = registration
         self._select = (
             None if registration.aggregate is None else _locking_select(registration.aggregate, registration.keys, tenancy)
@@ -125,7 +125,7 @@ class Loader:
             row = self._row(session, statement, parameters | self._whose(slot.aggregate, call))
             aggregate = None if row is None else row[0]
             if row is None and slot.missing == "refuse":
-                raise AggregateNotFound(aggregate=slot.aggregate.__name__, key=", ".join(map(str, values.values())))
+                raise AggregateNotFound(aggregate=aggregate_name(slot.aggregate), key=", ".join(map(str, values.values())))
             if row is None and slot.missing == "create":
                 aggregate = _created(session, slot, values | self._owner(slot.aggregate, call))
                 created.append(aggregate)
@@ -157,7 +157,7 @@ class Loader:
                 getattr(aggregate, column) == value for column, value in key_values(slot, call).items()
             ):
                 return AggregateNotFound(
-                    aggregate=slot.aggregate.__name__, key=", ".join(map(str, key_values(slot, call).values()))
+                    aggregate=aggregate_name(slot.aggregate), key=", ".join(map(str, key_values(slot, call).values()))
                 )
         return AggregateNotFound(aggregate=self.aggregate_name, key=self._key_text(call))
 

@@ -15,11 +15,10 @@ from usecasecore.errors import DomainError
 from usecasecore.ledger.store import Store
 from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
 from usecasecore.messages import Command, DomainEvent, Job, Result, sensitive_fields
-from usecasecore.naming import snake_case
 from usecasecore.policy import Policy
 from usecasecore.registration import Registration, positional
 from usecasecore.runtime.load import Loader, loader_for
-from usecasecore.slots import primary_key
+from usecasecore.slots import aggregate_name, primary_key
 from usecasecore.tenancy import Tenancy
 from usecasecore.usecase import UseCase
 
@@ -54,8 +53,7 @@ class AggregatePlan:
         version = version_attribute(mapped)
         assert version is not None, f"{mapped.__name__} was registered without a version column"
         tracked = tuple(prop.key for prop in mapper.column_attrs if prop.key not in {*keys, version})
-        name = snake_case(mapper.base_mapper.class_.__name__)
-        return cls(mapper, name, keys, version, lifecycles_of(mapped), tracked)
+        return cls(mapper, aggregate_name(mapped), keys, version, lifecycles_of(mapped), tracked)
 
     def id_of(self, aggregate: object) -> str:
         """Return the aggregate's key as the ledger writes it."""
@@ -110,7 +108,7 @@ class Plan:
         """What the ledger calls the aggregate whose trigger is fired, or that alone is loaded."""
         slot = next((one for one in self.registration.slots if one.name == self.registration.subject), None)
         mapped = self.registration.aggregate or (slot.aggregate if slot else None)
-        return self.plan_of(mapped).name if mapped else ""
+        return aggregate_name(mapped) if mapped else ""
 
     def plan_of(self, mapped: type) -> AggregatePlan:
         """Return what is known of a mapped class, subclasses of the declared ones included."""

@@ -118,12 +118,13 @@ class Shell:
         if isinstance(error, Rejected) and error.version is None and not isinstance(error, AggregateNotFound):
             error.version = session.seen_version
         decision = retry.after(error, session.step, session.commit_sent_at)
-        if decision is None:
-            return error
         # The driver's error quotes values: with sensitive ones in the command it must not travel along.
         if isinstance(decision, UseCaseError) and not (run and run[0].sensitive):
             decision.__cause__ = error
-        return decision
+        failure = error if decision is None else decision
+        if isinstance(failure, UseCaseError) and run:
+            failure.command_id = run[1].command_id
+        return failure
 
     def is_recorded(self, error: BaseException) -> bool:
         """Say whether an error goes into the attempt log: refusals and failures do, what is undecided doesn't."""
