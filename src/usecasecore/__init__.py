@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from usecasecore.runtime.transaction import Transaction
     from usecasecore.tenancy import Tenancy
     from usecasecore.usecase import Load, Scope, UseCase, use_case
+    from usecasecore.upcasts import Upcast
 
 __all__ = [
     "Actor",
@@ -54,6 +55,7 @@ __all__ = [
     "Tenancy",
     "Transaction",
     "Transition",
+    "Upcast",
     "UseCase",
     "UseCaseError",
     "guard",
@@ -77,6 +79,7 @@ _HOMES = {
     "runtime.transaction": ("Transaction",),
     "tenancy": ("Tenancy",),
     "usecase": ("Load", "Scope", "UseCase", "use_case"),
+    "upcasts": ("Upcast",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -519,16 +519,20 @@ class ReplayIncompatible(StoreError):
 
     Attributes:
         raw: The stored result, as JSON text.
-        stored_type: Name of the type that was stored.
+        stored_type: Full name of the type that was stored.
+        stored_version: The version of that type.
+        reason: Why it can't be read.
     """
 
     code = "replay_incompatible"
     _no_facts = UseCaseError._no_facts | {"raw"}  # for whoever repairs it, not for whoever asked
 
-    def __init__(self, *, use_case: str, key: str, stored_type: str, raw: str) -> None:
-        self.use_case, self.key, self.stored_type, self.raw = use_case, key, stored_type, raw
+    def __init__(self, *, use_case: str, key: str, stored_type: str, raw: str, stored_version: int, reason: str) -> None:
+        self.use_case, self.key, self.raw = use_case, key, raw
+        self.stored_type, self.stored_version, self.reason = stored_type, stored_version, reason
         super().__init__(
-            f"{use_case}: the result stored under {key!r} is a {stored_type} that today's result type can't read; it is in `raw`"
+            f"{use_case}: the result stored under {key!r}, {stored_type} version {stored_version}, can't be read: {reason}; "
+            "the command was not run again, and what it returned is in `raw`"
         )
 
 

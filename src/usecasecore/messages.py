@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, cor
 
 from usecasecore.errors import DefinitionError, InvalidCommand
 from usecasecore.naming import snake_case
+from usecasecore.upcasts import Upcast
 
 __all__ = [
     "REDACT",
@@ -236,14 +237,21 @@ def _body_of(command: type[Command[Any]]) -> type[CommandBody[Any]]:
 class Result(Message):
     """What a use case returns. It is stored as JSON under the idempotency key, so it must survive the way there and back.
 
-    Class argument: `version` of the schema (from 1), stored beside it: `class Submitted(Result, version=2)`.
+    Class argument: `version` of the schema (from 1), stored beside it: `class Submitted(Result, version=2)`. Raise it for a change
+    after which the one form must not be read as the other, and say in `upcasts` how the earlier ones become later ones. A new field
+    with a default, or one that is gone, needs neither.
     """
 
     result_version: ClassVar[int] = 1
+    upcasts: ClassVar[tuple[Upcast, ...]] = ()
 
     def __init_subclass__(cls, *, version: int = 1, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "[" in cls.__name__:  # a generic with its types filled in is what the generic is
+            return
         cls.result_version = version
+        if "upcasts" not in cls.__dict__:
+            cls.upcasts = ()
 
 
 class _Emitted(Message):

@@ -15,6 +15,7 @@ from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
 from usecasecore.messages import Command, DomainEvent, Job, Message, Result, key_fields, result_type, sensitive_fields
 from usecasecore.slots import Slot, mapper_of, primary_key, slots_of
 from usecasecore.usecase import Scope, UseCase, type_arguments
+from usecasecore.upcasts import problems_of
 
 __all__ = ["Registration", "register"]
 
@@ -149,6 +150,8 @@ def _check_result(check: _Check, command: type[Command[Any]], result: Any) -> No
         check.wrong(f"its command names no result; write `class {command.__name__}(Command[...])`")
     elif promised is not result:
         check.wrong(f"returns {_name(result)}, but {command.__name__} promises {promised.__name__}")
+    else:
+        check.problems.extend(problems_of(promised, promised.result_version, promised.upcasts))
 
 
 def _loaded(check: _Check, command: type[Command[Any]], state: Any) -> tuple[type | None, tuple[Slot, ...]]:

@@ -113,6 +113,8 @@ FACTS: dict[str, Any] = {
     "value": "off",
     "raw": "{}",
     "stored_type": "Done",
+    "stored_version": 1,
+    "reason": "it is no JSON",
     "detail": "gone",
 }
 

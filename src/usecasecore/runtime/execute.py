@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from usecasecore import steps
+from usecasecore import steps, upcasts
 from usecasecore.context import ExecutionContext, FiredTransition, Outcome
 from usecasecore.errors import (
     DomainError,
@@ -73,12 +73,13 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, 
 def _replay(plan: Plan, call: Call, stored: StoredResult) -> Outcome[Any]:
     if stored.fingerprint != call.fingerprint:
         raise IdempotencyKeyReused(use_case=plan.name, key=call.key.key)
+    kind, version, raw = stored.result_type, stored.result_version, stored.result
     try:
-        result = plan.result.model_validate_json(stored.result)
-    except ValueError:
+        result = upcasts.read(plan.result, plan.result.result_version, plan.result.upcasts, (kind, version), raw)
+    except upcasts.Unreadable as error:
         raise ReplayIncompatible(
-            use_case=plan.name, key=call.key.key, stored_type=stored.result_type, raw=stored.result
-        ) from None
+            use_case=plan.name, key=call.key.key, stored_type=kind, stored_version=version, raw=raw, reason=str(error)
+        ) from error.__cause__
     return Outcome(result, call.key.key, True, stored.version, stored.command_id)
 
 

@@ -20,6 +20,7 @@ from usecasecore.registration import Registration, positional
 from usecasecore.runtime.load import Loader, loader_for
 from usecasecore.slots import aggregate_name, primary_key
 from usecasecore.tenancy import Tenancy
+from usecasecore.upcasts import stored_name
 from usecasecore.usecase import UseCase
 
 __all__ = ["AggregatePlan", "Plan"]
@@ -73,7 +74,7 @@ class Plan:
         self.tenancy = tenancy
         self.command: type[Command[Any]] = registration.command
         self.result: type[Result] = registration.result
-        self.result_type = f"{registration.result.__module__}.{registration.result.__qualname__}"
+        self.result_type = stored_name(registration.result)
         self.keep_results = self.use_case.keep_results
         self.reason_required = self.use_case.reason_required
         self.sensitive = bool(sensitive_fields(registration.command))

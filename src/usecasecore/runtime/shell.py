@@ -99,7 +99,9 @@ class Shell:
         try:
             plan, call = self.call(command, asked)
             session.flush()  # what the outer one has created must be there to be found
-            result: Result = self.run(plan, replace(call, fresh=outer.fresh), session).result
+            if "idempotency_key" not in said:
+                call = replace(call, fresh=outer.fresh)
+            result: Result = self.run(plan, call, session).result
         except BaseException as error:
             session.doom(error)
             raise
