@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from usecasecore.runtime.asynchronous import AsyncRuntime
     from usecasecore.runtime.transaction import Transaction
     from usecasecore.tenancy import Tenancy
-    from usecasecore.usecase import Load, Scope, UseCase, use_case
     from usecasecore.upcasts import Upcast
+    from usecasecore.usecase import Load, Scope, UseCase, use_case
 
 __all__ = [
     "Actor",

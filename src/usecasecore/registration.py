@@ -14,8 +14,8 @@ from usecasecore.errors import DomainError
 from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
 from usecasecore.messages import Command, DomainEvent, Job, Message, Result, key_fields, result_type, sensitive_fields
 from usecasecore.slots import Slot, mapper_of, primary_key, slots_of
-from usecasecore.usecase import Scope, UseCase, type_arguments
 from usecasecore.upcasts import problems_of
+from usecasecore.usecase import Scope, UseCase, type_arguments
 
 __all__ = ["Registration", "register"]
 
