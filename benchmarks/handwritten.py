@@ -180,6 +180,7 @@ class _Rows:
         self.audit: dict[str, Any] = {
             "id": uuid7(),
             "command_id": command_id,
+            "kind": "change",
             **who,
             **aggregate,
             **transition,

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, inspect, select, text
+from sqlalchemy import Engine, create_engine, insert, inspect, select, text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from tests.accounts import ADA, Account, Base, Deposit, Open, application
+from tests.accounts import ADA, NOON, Account, Base, Deposit, Open, application
 from usecasecore import Runtime, migrations
 from usecasecore.errors import DefinitionError, LedgerOutdated, UnsafeDatabase
 from usecasecore.ledger import ledger_tables
@@ -77,11 +79,30 @@ def _is_ledger(item: Any, name: str, kind: str, *rest: Any) -> bool:
 
 
 def test_the_migrations_can_be_undone(engine: Engine) -> None:
-    from alembic import command
-
     with engine.begin() as connection:
         command.downgrade(migrations._config(connection), "base")
     assert not [name for name in inspect(engine).get_table_names() if name.startswith("usecasecore_a")]
+
+
+def test_entries_from_before_the_kinds_are_told_apart_by_what_they_hold(engine: Engine) -> None:
+    audit = ledger_tables().audit
+    common = {
+        "use_case": "u",
+        "actor": "a",
+        "correlation_id": "c",
+        "command": {},
+        "changes": {},
+        "detail": {},
+        "occurred_at": NOON,
+    }
+    with engine.begin() as connection:
+        command.downgrade(migrations._config(connection), "0002")
+        for number, version, state in ((1, 1, None), (2, 2, "open"), (3, None, None), (4, 2, None)):
+            row = {"id": UUID(int=number), "command_id": UUID(int=9), "aggregate_id": str(number)}
+            connection.execute(insert(audit), {**common, **row, "version": version, "from_state": state})
+        migrations.upgrade(connection)
+        kinds = connection.execute(select(audit.c.kind).order_by(audit.c.id)).scalars().all()
+    assert kinds == ["create", "change", "change", "change"]
 
 
 def test_the_ledger_may_live_in_a_schema(postgres_url: str) -> None:

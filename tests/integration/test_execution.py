@@ -67,6 +67,7 @@ def test_a_command_commits_state_audit_events_jobs_and_result_together(bank: Ban
     entry = bank.rows("audit")[1]
     assert (entry.aggregate, entry.aggregate_id, entry.version) == ("account", str(account_id), 2)
     assert (entry.lifecycle, entry.trigger, entry.from_state, entry.to_state) == ("account", "deposit", "open", "open")
+    assert entry.kind == "change"
     assert (entry.actor, entry.tenant, entry.on_behalf_of, entry.reason) == ("user:ada", "acme", "user:eve", "found it")
     assert (entry.request_id, entry.correlation_id, entry.causation_id) == ("r1", "c1", "m1")
     assert entry.use_case == "MakeDeposit"
@@ -104,7 +105,7 @@ def test_creation_has_an_audit_entry_an_event_and_version_one(bank: Bank) -> Non
     outcome = bank.runtime.run(Open(owner="grace"), actor=ADA)
     assert outcome.version == 1
     [entry] = bank.rows("audit")
-    assert (entry.from_state, entry.to_state, entry.trigger, entry.version) == (None, "open", None, 1)
+    assert (entry.kind, entry.from_state, entry.to_state, entry.trigger, entry.version) == ("create", None, "open", None, 1)
     assert entry.changes["owner"] == [None, "grace"]
     [event] = bank.rows("outbox")
     assert event.type == "account.created"
@@ -116,7 +117,7 @@ def test_a_use_case_without_trigger_gets_the_whole_shell(bank: Bank) -> None:
     account_id = bank.open()
     assert bank.runtime.run(SetPin(account_id=account_id, pin="first-pin"), actor=ADA).version == 2
     entry = bank.rows("audit")[1]
-    assert (entry.version, entry.trigger, entry.lifecycle) == (2, None, None)
+    assert (entry.kind, entry.version, entry.trigger, entry.lifecycle) == ("change", 2, None, None)
     assert bank.account(account_id).pin == "first-pin"
 
 

@@ -200,11 +200,11 @@ def _value_lines(value: dict[str, Any]) -> list[str]:
 
 
 def _change(entry: RecordedEntry) -> str:
-    if entry.to_state is None:
-        return ""
-    if entry.trigger is None:
-        return f"(create) → {entry.to_state}"
-    return f"{entry.trigger}: {entry.from_state} → {entry.to_state}"
+    kind = "" if entry.kind == "change" else f"({entry.kind})"
+    if entry.from_state is None:
+        return f"{kind} → {entry.to_state}" if entry.to_state else kind
+    name = f"{entry.trigger}:" if entry.trigger else ""
+    return " ".join(part for part in (name, entry.from_state, "→", entry.to_state, kind) if part)
 
 
 def _actor(entry: RecordedEntry) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
-__all__ = ["Attempt", "AuditEntry", "Entries", "IdempotencyKey", "OutboxMessage", "StoredResult"]
+__all__ = ["Attempt", "AuditEntry", "Entries", "EntryKind", "IdempotencyKey", "OutboxMessage", "StoredResult"]
+
+EntryKind: TypeAlias = Literal["create", "change", "delete", "baseline"]
+"""What an audit entry is about. `create` has no state before, `delete` none after and nothing follows on it; `baseline` is
+the first entry of a row that was there before the library, with the version and the state that it had then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class AuditEntry:
     """One aggregate's part in a command; without an aggregate where the command has none. JSON columns hold JSON text."""
 
     id: UUID
+    kind: EntryKind = "change"
     aggregate: str | None = None
     aggregate_id: str | None = None
     version: int | None = None

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Select, func, select
 
+from usecasecore.ledger.entries import EntryKind
 from usecasecore.ledger.tables import ledger_tables
 
 __all__ = ["RecordedEntry", "audited_aggregates", "command_entries", "latest_entries", "trail"]
@@ -34,6 +35,7 @@ class RecordedEntry:
     actor: str
     on_behalf_of: str | None
     reason: str | None
+    kind: EntryKind
     aggregate: str | None
     aggregate_id: str | None
     version: int | None

@@ -257,6 +257,7 @@ def _idempotency_row(entries: Entries) -> dict[str, Any]:
 def _audit_rows(entries: Entries) -> list[dict[str, Any]]:
     names = (
         "id",
+        "kind",
         "aggregate",
         "aggregate_id",
         "version",

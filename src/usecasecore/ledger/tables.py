@@ -85,6 +85,8 @@ def _audit(metadata: MetaData) -> Table:
         Column("actor", String(400), nullable=False),
         Column("on_behalf_of", String(400)),
         Column("reason", Text),
+        # create, change, delete, or baseline: the first entry of a row that was there before. See `entries.EntryKind`.
+        Column("kind", String(10), nullable=False, server_default="change"),
         Column("aggregate", String(200)),
         Column("aggregate_id", String(400)),
         Column("version", BigInteger),

@@ -317,6 +317,7 @@ class Changes:
         born = one.created and main is not None
         return AuditEntry(
             id=uuid7(),
+            kind="create" if one.created else "change",
             aggregate=one.plan.name,
             aggregate_id=one.plan.id_of(one.aggregate),
             version=one.version,
