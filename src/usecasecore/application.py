@@ -10,6 +10,7 @@ from usecasecore.lifecycle import Lifecycle, lifecycles_of
 from usecasecore.messages import Command
 from usecasecore.policy import Policy
 from usecasecore.registration import Registration, register
+from usecasecore.slots import mapper_of
 from usecasecore.usecase import UseCase
 
 __all__ = ["Application"]
@@ -63,6 +64,9 @@ class Application:
         for registration in registrations:
             for lifecycle, triggers in registration.fires.items():
                 lifecycle.note_use_case(registration.name, triggers)
+            for cls in registration.deletes:
+                for lifecycle in lifecycles_of(cls):
+                    lifecycle.note_deletion(registration.name)
 
     @property
     def aggregates(self) -> tuple[type, ...]:
@@ -76,6 +80,12 @@ class Application:
     def for_command(self, command: type[Command[Any]]) -> Registration | None:
         """Return the use case that takes commands of that type, or None."""
         return self._by_command.get(command)
+
+    @property
+    def deletes(self) -> frozenset[type]:
+        """The mapped classes, at the top of their inheritance, of which some use case deletes."""
+        mappers = (mapper_of(cls) for one in self.registrations for cls in one.deletes)
+        return frozenset(mapper.base_mapper.class_ for mapper in mappers if mapper is not None)
 
     def __repr__(self) -> str:
         return f"Application({self.name!r}, {len(self.registrations)} use cases, {len(self.lifecycles)} lifecycles)"

@@ -122,6 +122,7 @@ class ExecutionContext:
     _create: Callable[[Any], None] = field(repr=False)
     _emit: Callable[[DomainEvent, object | None], None] = field(repr=False)
     _enqueue: Callable[[Job, datetime | None], None] = field(repr=False)
+    _delete: Callable[[Any], None] = field(repr=False)
     _fire: Callable[[Any, str], FiredTransition] = field(repr=False)
     _execute: Callable[[Any, dict[str, Any]], Any] = field(repr=False)
 
@@ -139,6 +140,17 @@ class ExecutionContext:
         """
         self._create(aggregate)
         return aggregate
+
+    def delete(self, aggregate: object) -> None:
+        """Delete a loaded aggregate: its row is gone with the commit, its trail ends with an entry of the kind `delete`.
+
+        Nothing more can be fired on it; events about it may still be emitted.
+
+        Raises:
+            Undeclared: If the use case's `deletes` doesn't name its class.
+            WrongResult: If it is not one that was loaded, or is deleted already.
+        """
+        self._delete(aggregate)
 
     def fire(self, aggregate: object, trigger: str) -> FiredTransition:
         """Fire a trigger on a further aggregate that is loaded too; return the transition. One for each aggregate.

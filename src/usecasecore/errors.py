@@ -218,11 +218,11 @@ class TransactionEnded(ContractViolation):
 
 
 class Undeclared(ContractViolation):
-    """A use case emitted, enqueued, created or refused something that it doesn't declare.
+    """A use case emitted, enqueued, created, deleted, fired or refused something that it doesn't declare.
 
     Attributes:
         use_case: The use case.
-        what: `emits`, `enqueues`, `creates` or `refuses`.
+        what: `emits`, `enqueues`, `creates`, `deletes`, `also_fires` or `refuses`.
         type_name: What was not declared.
         declared: What is.
     """

@@ -55,8 +55,12 @@ class Registration:
     @property
     def creates(self) -> tuple[type, ...]:
         """The mapped classes of which it creates."""
-        declared = self.use_case.creates
-        return () if declared is None else declared if isinstance(declared, tuple) else (declared,)
+        return _classes(self.use_case.creates)
+
+    @property
+    def deletes(self) -> tuple[type, ...]:
+        """The mapped classes of which it deletes."""
+        return _classes(self.use_case.deletes)
 
     @property
     def messages(self) -> tuple[Any, ...]:
@@ -138,6 +142,7 @@ def register(use_case: UseCase[Any, Any, Any]) -> tuple[Registration | None, lis
         permission=use_case.permission or use_case.name,
     )
     _check_scopes(check, command)
+    _check_deletes(check, registration)
     _check_declared(check)
     for cls in registration.aggregates:
         _check_columns(check, cls)
@@ -226,6 +231,15 @@ def _check_also_fires(check: _Check, aggregate: type | None, slots: tuple[Slot, 
         for trigger in triggers:
             if trigger not in known:
                 check.wrong(f"`also_fires`: {_name(cls)} has no trigger {trigger!r} (known: {', '.join(sorted(known))})")
+
+
+def _check_deletes(check: _Check, registration: Registration) -> None:
+    for cls in registration.deletes:
+        if mapper_of(cls) is None:
+            check.wrong(f"deletes {_name(cls)}, which is not a mapped class")
+        elif not any(issubclass(cls, loaded) or issubclass(loaded, cls) for loaded in registration.loads):
+            known = ", ".join(loaded.__name__ for loaded in registration.loads) or "nothing"
+            check.wrong(f"deletes {_name(cls)}, which it does not load (it loads: {known}); what is deleted must be locked first")
 
 
 def _triggers(check: _Check, aggregate: type | None) -> tuple[Lifecycle | None, tuple[str, ...]]:
@@ -339,6 +353,10 @@ def _check_columns(check: _Check, cls: type) -> None:
         check.problems.extend(lifecycle.problems())
     if not lifecycles and version_attribute(cls) is None:
         check.wrong(f"{cls.__name__} has no version column; add `version: Mapped[int] = version_column()`")
+
+
+def _classes(declared: type | tuple[type, ...] | None) -> tuple[type, ...]:
+    return () if declared is None else declared if isinstance(declared, tuple) else (declared,)
 
 
 def positional(function: Callable[..., Any]) -> int:

@@ -97,6 +97,7 @@ class UseCase(ABC, Generic[C, S, R]):
         also_fires: Mapped class -> triggers that `apply` may fire on further loaded aggregates, by `context.fire`.
         guards: The scopes that are locked before anything is loaded, for rules that are about more than the locked rows.
         creates: The mapped class of which `apply` creates at least one, through the context; or several such classes.
+        deletes: The loaded class of which `apply` deletes at least one, through the context; or several such classes.
         emits: The events that `apply` may emit.
         enqueues: The jobs that `apply` may enqueue.
         refuses: The domain errors that `apply` and `validate` may raise.
@@ -112,6 +113,7 @@ class UseCase(ABC, Generic[C, S, R]):
     also_fires: ClassVar[Mapping[type, tuple[str, ...]]] = {}
     guards: ClassVar[Sequence[Scope]] = ()
     creates: ClassVar[type | tuple[type, ...] | None] = None
+    deletes: ClassVar[type | tuple[type, ...] | None] = None
     emits: ClassVar[tuple[type[DomainEvent], ...]] = ()
     enqueues: ClassVar[tuple[type[Job], ...]] = ()
     refuses: ClassVar[tuple[type[DomainError], ...]] = ()

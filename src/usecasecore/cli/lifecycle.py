@@ -96,6 +96,7 @@ def _details(lifecycle: Lifecycle, application: Application) -> dict[str, Any]:
         "transitions": [_transition(edge, lifecycle, application) for edge in graph.edges],
         "guards": [{"name": name, "wanted": wanted, "reason": reason} for (name, wanted), reason in _reasons(lifecycle).items()],
         "created_by": [one.name for one in application.registrations if _creates(one, lifecycle)],
+        "deleted_by": [one.name for one in application.registrations if issubclass(lifecycle.aggregate, one.deletes)],
     }
 
 
@@ -196,3 +197,5 @@ def _transition_rows(shown: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             ", ".join(one["use_cases"]),
             place(**one["declared"]),
         )
+    for name in shown["deleted_by"]:
+        yield "(delete)", "", "", "", name, ""

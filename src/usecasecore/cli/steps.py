@@ -12,6 +12,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.dialects import postgresql
 
 from usecasecore.messages import sensitive_fields
+from usecasecore.runtime.load import row_lock
 from usecasecore.runtime.plan import AggregatePlan
 from usecasecore.usecase import UseCase
 
@@ -41,7 +42,11 @@ def described(registration: Registration, application: Application) -> dict[str,
             _load(registration),
             {"step": "policy", "policy": type(application.policy).__name__, "permission": registration.permission},
             *([_fire(registration)] if registration.triggers else []),
-            {"step": "apply", "creates": [cls.__name__ for cls in registration.creates]},
+            {
+                "step": "apply",
+                "creates": [cls.__name__ for cls in registration.creates],
+                "deletes": [cls.__name__ for cls in registration.deletes],
+            },
             _record(registration),
             {"step": "commit"},
         ],
@@ -84,7 +89,7 @@ def _load(registration: Registration) -> dict[str, Any]:
         "aggregate": aggregate.__name__,
         "table": str(AggregatePlan.of(aggregate).mapper.local_table),
         "keys": registration.keys,
-        "lock": {"postgresql": _row_lock(aggregate), "sqlite": _SQLITE},
+        "lock": {"postgresql": _row_lock(aggregate, registration), "sqlite": _SQLITE},
     }
 
 
@@ -99,7 +104,7 @@ def _load_several(registration: Registration) -> dict[str, Any]:
         }
         for slot in registration.slots
     ]
-    locks = dict.fromkeys(_row_lock(slot.aggregate) for slot in registration.slots)
+    locks = dict.fromkeys(_row_lock(slot.aggregate, registration) for slot in registration.slots)
     lock = {
         "postgresql": f"INSERT of the key, before the policy; {', '.join(locks)}, in the order of tables and keys",
         "sqlite": _SQLITE,
@@ -107,10 +112,10 @@ def _load_several(registration: Registration) -> dict[str, Any]:
     return {"step": "load", "aggregate": None, "table": None, "keys": {}, "several": rows, "lock": lock}
 
 
-def _row_lock(aggregate: type) -> str:
-    statement: Select[Any] = select(aggregate).with_for_update(key_share=True, of=aggregate)
+def _row_lock(aggregate: type, registration: Registration) -> str:
+    statement: Select[Any] = row_lock(select(aggregate), aggregate, registration.deletes)
     compiled = str(statement.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-    return compiled[compiled.rindex("FOR NO KEY UPDATE") :]
+    return compiled[compiled.rindex("FOR ") :]
 
 
 def _fire(registration: Registration) -> dict[str, Any]:
@@ -148,7 +153,12 @@ def _record(registration: Registration) -> dict[str, Any]:
         "step": "record",
         "audit": list(dict.fromkeys((*loaded, *created))),
         "own_detail": type(use_case).audit is not UseCase.audit,
-        "events": [*automatic, *(f"{name}.created" for name in created), *(one.message_name for one in use_case.emits)],
+        "events": [
+            *automatic,
+            *(f"{name}.created" for name in created),
+            *(one.message_name for one in use_case.emits),
+            *dict.fromkeys(f"{AggregatePlan.of(cls).name}.deleted" for cls in registration.deletes),
+        ],
         "jobs": [one.message_name for one in use_case.enqueues],
     }
 

@@ -151,8 +151,9 @@ def _fire(step: dict[str, Any], shown: dict[str, Any]) -> Iterator[str]:
 
 
 def _apply(step: dict[str, Any], shown: dict[str, Any]) -> Iterator[str]:
-    creates = f", which creates at least one {' or '.join(step['creates'])}" if step["creates"] else ""
-    yield f"{shown['name']}.apply{creates}"
+    does = [(verb, " or ".join(step[verb])) for verb in ("creates", "deletes") if step[verb]]
+    told = " and ".join(f"{verb} at least one {names}" for verb, names in does)
+    yield f"{shown['name']}.apply{f', which {told}' if told else ''}"
 
 
 def _record(step: dict[str, Any], shown: dict[str, Any]) -> Iterator[str]:

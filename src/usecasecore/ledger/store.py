@@ -29,6 +29,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
+    func,
     insert,
     select,
     text,
@@ -79,6 +80,11 @@ class Store(ABC):
         """Return what is stored under the key, as of now; None where there is nothing."""
         row = connection.execute(_look_up(self.tables), key_parameters(key)).one_or_none()
         return None if row is None else stored_result(row)
+
+    def last_version(self, connection: Connection, aggregate: str, aggregate_id: str) -> int:
+        """Return the version of the last audit entry of an aggregate; 0 where there is none."""
+        parameters = {"uc_aggregate": aggregate, "uc_aggregate_id": aggregate_id}
+        return connection.scalar(_last_version(self.tables), parameters) or 0
 
     @abstractmethod
     def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Enter) -> None:
@@ -216,6 +222,13 @@ STORED = ("fingerprint", "command_id", "version", "result_type", "result_version
 def _look_up(tables: LedgerTables) -> Any:
     columns = tables.idempotency.c
     return select(*(columns[name] for name in STORED)).where(key_is(tables))
+
+
+@cache
+def _last_version(tables: LedgerTables) -> Any:
+    columns = tables.audit.c
+    same = columns.aggregate == bindparam("uc_aggregate"), columns.aggregate_id == bindparam("uc_aggregate_id")
+    return select(func.max(columns.version)).where(*same)
 
 
 @cache

@@ -96,6 +96,7 @@ class Lifecycle(Bindable):
         )
         self.binding: Binding | None = None
         self._use_cases: ChainMap[str, frozenset[str]] = ChainMap()
+        self._deletions: ChainMap[str, None] = ChainMap()
         watch_mappers()
 
     def __repr__(self) -> str:
@@ -274,6 +275,15 @@ class Lifecycle(Bindable):
             f"{name} ({', '.join(sorted(fit))})" for name, triggers in self._use_cases.items() if (fit := triggers & leading)
         )
 
+    def note_deletion(self, name: str) -> None:
+        """Remember that a use case deletes the aggregate, so that a refused deletion can say so."""
+        self._deletions[name] = None
+
+    @property
+    def deleted_by(self) -> tuple[str, ...]:
+        """The use cases that delete the aggregate."""
+        return tuple(self._deletions)
+
     def bound_to(self, mapper: Mapper[Any], attribute: str, found_on: type) -> Self:
         """Return a copy that is bound to a mapped class; called when that class is mapped.
 
@@ -283,6 +293,7 @@ class Lifecycle(Bindable):
         bound = copy.copy(self)
         # A use case of the base class also handles instances of its subclasses.
         bound._use_cases = self._use_cases.new_child()
+        bound._deletions = self._deletions.new_child()
         bound.binding = bind(self._declaration, mapper, attribute, self.binding.home if self.binding else found_on)
         return bound
 

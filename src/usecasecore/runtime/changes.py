@@ -14,9 +14,9 @@ from sqlalchemy import inspect as sa_inspect
 from usecasecore.context import ExecutionContext, FiredTransition
 from usecasecore.errors import ContractViolation, Undeclared, WrongResult
 from usecasecore.ids import uuid7
-from usecasecore.ledger.entries import AuditEntry, Entries, OutboxMessage, StoredResult
+from usecasecore.ledger.entries import AuditEntry, Entries, EntryKind, OutboxMessage, StoredResult
 from usecasecore.ledger.json_text import NotStorable, canonical, jsonable
-from usecasecore.lifecycle import Lifecycle, set_version
+from usecasecore.lifecycle import Lifecycle, grant_delete, set_version
 from usecasecore.messages import Command, DomainEvent, Job, Result
 from usecasecore.runtime.call import Call
 from usecasecore.runtime.load import Loaded
@@ -44,13 +44,37 @@ class _Touched:
     transition: FiredTransition | None = None
     loaded: bool = False
     sole: bool = False
+    unique: bool = False
+    deleted: bool = False
     spoken_of: bool = False
     ordinal: int = 0
 
     @property
     def counts(self) -> bool:
         """Whether the command raises its version. A sole aggregate's always: see `load`."""
-        return self.sole or self.created or self.spoken_of or self.transition is not None or bool(_differences(self))
+        known = self.sole or self.created or self.deleted or self.spoken_of or self.transition is not None
+        return known or bool(_differences(self))
+
+    @property
+    def kind(self) -> EntryKind:
+        """What its audit entry is about."""
+        return "create" if self.created else "delete" if self.deleted else "change"
+
+    @property
+    def told(self) -> Lifecycle | None:
+        """The lifecycle that its audit entry is about; None where it is about none."""
+        lifecycles = self.plan.lifecycles
+        if self.transition is not None:
+            return next(one for one in lifecycles if one.name == self.transition.lifecycle)
+        return lifecycles[0] if lifecycles and (self.created or self.deleted) else None
+
+    def states(self) -> tuple[str | None, str | None]:
+        """Return the state before and the state after, as its audit entry has them."""
+        if self.told is None:
+            return None, None
+        if self.transition is not None:
+            return self.transition.source, None if self.deleted else self.transition.dest
+        return (None, self.told.initial) if self.created else (self.told.state_of(self.aggregate), None)
 
     def next_ordinal(self) -> int:
         """Return 0, 1, 2, ..: the order of its messages within this version."""
@@ -97,6 +121,7 @@ class Changes:
             correlation_id=self._correlation_id(),
             causation_id=asked.causation_id,
             _create=self.create,
+            _delete=self.delete,
             _emit=self.emit,
             _enqueue=self.enqueue,
             _fire=self.fire_further,
@@ -151,6 +176,10 @@ class Changes:
         if one is None or trigger not in allowed:
             name = f"{trigger!r} on a {type(aggregate).__name__}"
             raise Undeclared(use_case=self.plan.name, what="also_fires", type_name=name, declared=sorted(allowed))
+        if one.deleted:
+            raise WrongResult(
+                use_case=self.plan.name, expected="nothing more on what it has deleted", got=f"the trigger {trigger!r}"
+            )
         if one.transition is not None:
             wanted, got = "one transition for each aggregate", f"a second one, {trigger!r} after {one.transition.trigger!r}"
             raise WrongResult(use_case=self.plan.name, expected=wanted, got=got)
@@ -161,6 +190,7 @@ class Changes:
         """Run another command in this transaction; see `ExecutionContext.execute`."""
         assert self.join is not None
         self.inner += 1
+        self._settle_keys()
         with self.session.inside():
             return self.join(command, said, self.inner)
 
@@ -179,8 +209,28 @@ class Changes:
         self._own(aggregate)
         set_version(aggregate, plan.version, 1)
         self.session.add(aggregate)
-        self._assign_key(aggregate, plan)
-        self.touched.append(_Touched(aggregate, plan, True, {}, 0))
+        unique = self._assign_key(aggregate, plan)
+        self.touched.append(_Touched(aggregate, plan, True, {}, 0, unique=unique))
+
+    def delete(self, aggregate: Any) -> None:
+        """Delete a loaded aggregate; see `ExecutionContext.delete`."""
+        name, deletes = type(aggregate).__name__, self.plan.deletes
+        if not isinstance(aggregate, deletes):
+            declared = [cls.__name__ for cls in deletes]
+            raise Undeclared(use_case=self.plan.name, what="deletes", type_name=name, declared=declared)
+        one = self._touched(aggregate)
+        if one is None or one.created or one.deleted:
+            got = (
+                f"a {name} that is new"
+                if one and one.created
+                else f"a second one of the same {name}"
+                if one
+                else f"another {name}"
+            )
+            raise WrongResult(use_case=self.plan.name, expected="one deletion for each aggregate that it has loaded", got=got)
+        one.deleted = True
+        grant_delete(aggregate)
+        self.session.delete(aggregate)
 
     def _own(self, aggregate: Any) -> None:
         tenancy = self.plan.tenancy
@@ -199,15 +249,19 @@ class Changes:
         except ValueError as error:
             raise WrongResult(use_case=self.plan.name, expected="a new aggregate in its initial state", got=str(error)) from error
 
-    def _assign_key(self, aggregate: Any, plan: AggregatePlan) -> None:
+    def _assign_key(self, aggregate: Any, plan: AggregatePlan) -> bool:
+        """Give it its key; say whether the key is one that no row had before."""
+        unique = False
         for key, column in zip(plan.keys, plan.mapper.primary_key, strict=True):
             if getattr(aggregate, key) is not None:
                 continue
             default: Any = column.default
             if default is None or default.is_sequence or default.is_clause_element:
                 self.session.flush()  # only the database can make this key
-                return
+                return False
             setattr(aggregate, key, default.arg(None) if default.is_callable else default.arg)
+            unique = unique or default.is_callable
+        return unique
 
     def emit(self, event: DomainEvent, about: object | None) -> None:
         """Keep an event for the commit; see `ExecutionContext.emit`."""
@@ -237,19 +291,51 @@ class Changes:
         for one in self.touched:
             self._own(one.aggregate)  # nobody gives a row away
         self.touched = [one for one in self.touched if one.counts]
+        self._settle_keys()
         for one in self.touched:
+            if one.created:
+                one.version = one.version or 1
+                continue
             # Not what was loaded plus one: a command inside of this one may have counted already.
-            one.version = 1 if one.created else getattr(one.aggregate, one.plan.version) + 1
-            if not one.created:
+            one.version = getattr(one.aggregate, one.plan.version) + 1
+            if not one.deleted:
                 set_version(one.aggregate, one.plan.version, one.version)
         main = self._about(None)
         return main.version if main else None
+
+    def _settle_keys(self) -> None:
+        """Where a new aggregate may have the key of one that was deleted, let its versions go on where that trail ended."""
+        new = [one for one in self.touched if one.created and not one.unique and not one.version]
+        returning = [one for one in new if self.plan.may_return(one.plan)]
+        if not returning:
+            return
+        self._require_others_gone(returning)
+        self.session.flush()  # from here on the key is ours: who deleted the row that had it before has committed
+        for one in returning:
+            last = self.plan.store.last_version(self.session.connection(), one.plan.name, one.plan.id_of(one.aggregate))
+            one.version = last + 1
+            if last:
+                set_version(one.aggregate, one.plan.version, one.version)
+
+    def _require_others_gone(self, returning: list[_Touched]) -> None:
+        others = [*self.session.in_hand, *(one.aggregate for one in self.touched if one.deleted)]
+        for one in returning:
+            key = one.plan.id_of(one.aggregate)
+            same = (
+                other for other in others if other is not one.aggregate and isinstance(other, one.plan.mapper.base_mapper.class_)
+            )
+            if any(self.plan.plan_of(type(other)).id_of(other) == key for other in same):
+                raise WrongResult(
+                    use_case=self.plan.name,
+                    expected=f"one entry for each {one.plan.name}",
+                    got=f"a deletion and a creation of {key!r}; make them two commands, one after the other",
+                )
 
     def check_result(self, result: object) -> None:
         """Make sure that `apply` kept its promises.
 
         Raises:
-            WrongResult: If it returned another type, or created nothing of what it creates.
+            WrongResult: If it returned another type, or created or deleted nothing of what it creates or deletes.
         """
         if type(result) is not self.plan.result:
             raise WrongResult(use_case=self.plan.name, expected=self.plan.result.__name__, got=f"a {type(result).__name__}")
@@ -257,6 +343,10 @@ class Changes:
         if creates and not any(one.created and isinstance(one.aggregate, creates) for one in self.touched):
             names = " or ".join(cls.__name__ for cls in creates)
             raise WrongResult(use_case=self.plan.name, expected=f"a new {names}", got="none")
+        deletes = self.plan.deletes
+        if deletes and not any(one.deleted and isinstance(one.aggregate, deletes) for one in self.touched):
+            names = " or ".join(cls.__name__ for cls in deletes)
+            raise WrongResult(use_case=self.plan.name, expected=f"the deletion of a {names}", got="none")
 
     def entries(self, result: Result, version: int | None, detail: dict[str, Any]) -> Entries:
         """Return everything to write into the ledger. Call it when the versions are raised and flushed.
@@ -312,19 +402,17 @@ class Changes:
         return [self._audit_entry(one, detail_text if index == 0 else "{}") for index, one in enumerate(self.touched)]
 
     def _audit_entry(self, one: _Touched, detail: str) -> AuditEntry:
-        transition = one.transition
-        main = one.plan.lifecycles[0] if one.plan.lifecycles else None
-        born = one.created and main is not None
+        source, dest = one.states()
         return AuditEntry(
             id=uuid7(),
-            kind="create" if one.created else "change",
+            kind=one.kind,
             aggregate=one.plan.name,
             aggregate_id=one.plan.id_of(one.aggregate),
             version=one.version,
-            lifecycle=transition.lifecycle if transition else main.name if born and main else None,
-            trigger=transition.trigger if transition else None,
-            from_state=transition.source if transition else None,
-            to_state=transition.dest if transition else main.initial if born and main else None,
+            lifecycle=one.told.name if one.told else None,
+            trigger=one.transition.trigger if one.transition else None,
+            from_state=source,
+            to_state=dest,
             changes=self._redacted_text(_differences(one)),
             detail=detail,
         )
@@ -353,6 +441,12 @@ class Changes:
 
     def _outbox(self) -> list[OutboxMessage]:
         messages = [self._automatic(one) for one in self.touched if one.created or one.transition]
+        messages += self._sent()
+        # The last word about it: nothing of it comes after.
+        return messages + [self._automatic_about(one, "deleted") for one in self.touched if one.deleted]
+
+    def _sent(self) -> list[OutboxMessage]:
+        messages = []
         for ordinal, sent in enumerate(self.sent):
             one = self._about(sent.about)
             messages.append(
@@ -379,28 +473,23 @@ class Changes:
         return next((one for one in self.touched if not one.loaded), None)
 
     def _automatic(self, one: _Touched) -> OutboxMessage:
+        fired = one.transition
+        if fired is None:
+            return self._automatic_about(one, "created")
+        facts = {"lifecycle": fired.lifecycle, "trigger": fired.trigger, "from": fired.source, "to": fired.dest}
+        return self._event(one, f"transition.{fired.trigger}", facts)
+
+    def _automatic_about(self, one: _Touched, what: str) -> OutboxMessage:
+        states = {each.name: each.initial if one.created else each.state_of(one.aggregate) for each in one.plan.lifecycles}
+        return self._event(one, what, {"states": states})
+
+    def _event(self, one: _Touched, what: str, facts: dict[str, Any]) -> OutboxMessage:
         key = one.plan.id_of(one.aggregate)
-        if one.transition is None:
-            name = f"{one.plan.name}.created"
-            payload: dict[str, Any] = {
-                "id": key,
-                "version": one.version,
-                "states": {lifecycle.name: lifecycle.initial for lifecycle in one.plan.lifecycles},
-            }
-        else:
-            name = f"{one.plan.name}.transition.{one.transition.trigger}"
-            payload = {
-                "id": key,
-                "version": one.version,
-                "lifecycle": one.transition.lifecycle,
-                "trigger": one.transition.trigger,
-                "from": one.transition.source,
-                "to": one.transition.dest,
-            }
+        payload = {"id": key, "version": one.version, **facts}
         return OutboxMessage(
             id=uuid7(),
             kind="event",
-            type=name,
+            type=f"{one.plan.name}.{what}",
             type_version=1,
             aggregate=one.plan.name,
             aggregate_id=key,
@@ -425,11 +514,11 @@ class Changes:
 
 
 def _differences(one: _Touched) -> dict[str, Any]:
-    """Return attribute -> [before, after] for each column that changed; for a new aggregate, all that are set."""
-    values = sa_inspect(one.aggregate).dict
+    """Return attribute -> [before, after] for each column that changed; of a new or deleted aggregate, all that are set."""
+    values = {} if one.deleted else sa_inspect(one.aggregate).dict
     own = {lifecycle.column for lifecycle in one.plan.lifecycles} if one.created else set()
-    if one.transition is not None:
-        own = {lifecycle.column for lifecycle in one.plan.lifecycles if lifecycle.name == one.transition.lifecycle}
+    if one.told is not None and (one.transition is not None or one.deleted):
+        own = {one.told.column}
     changed = {}
     for name in one.plan.tracked:
         before, after = one.before.get(name), values.get(name)

@@ -35,7 +35,7 @@ from usecasecore.tenancy import Tenancy
 if TYPE_CHECKING:
     from usecasecore.runtime.call import Call
 
-__all__ = ["Loaded", "Loader", "loader_for", "milliseconds"]
+__all__ = ["Loaded", "Loader", "loader_for", "milliseconds", "row_lock"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,10 @@ class Loader:
         self.use_case = registration.use_case
         self.aggregate_name = aggregate_name(registration.aggregate) if registration.aggregate else ""
         self._registration = registration
-        self._select = (
-            None if registration.aggregate is None else _locking_select(registration.aggregate, registration.keys, tenancy)
-        )
-        self._slots = tuple((slot, _locking_select(slot.aggregate, slot.keys, tenancy)) for slot in registration.slots)
+        deletes = registration.deletes
+        aggregate = registration.aggregate
+        self._select = None if aggregate is None else _locking_select(aggregate, registration.keys, deletes, tenancy)
+        self._slots = tuple((slot, _locking_select(slot.aggregate, slot.keys, deletes, tenancy)) for slot in registration.slots)
 
     def load(self, session: CommandSession, call: Call, lock_timeout: str) -> Loaded | StoredResult:
         """Return what is stored under the key, else what the use case starts from.
@@ -139,7 +139,8 @@ class Loader:
     def _found(self, session: CommandSession, call: Call) -> Any:
         aggregate = self._registration.aggregate
         assert aggregate is not None
-        statement = _locked(_of_tenant(self.use_case.select(call.command), aggregate, self.tenancy), aggregate)
+        own = _of_tenant(self.use_case.select(call.command), aggregate, self.tenancy)
+        statement = _locked(own, aggregate, self._registration.deletes)
         try:
             found = session.execute(statement, self._whose(aggregate, call)).scalars().one_or_none()
         except MultipleResultsFound as error:
@@ -290,9 +291,11 @@ def _about_the_value(error: Exception) -> bool:
     return isinstance(error, ProgrammingError) or isinstance(error.orig, sqlite3.InterfaceError)
 
 
-def _locking_select(aggregate: type, keys: Mapping[str, str], tenancy: Tenancy | None) -> Select[Any]:
+def _locking_select(
+    aggregate: type, keys: Mapping[str, str], deletes: tuple[type, ...], tenancy: Tenancy | None
+) -> Select[Any]:
     conditions = [getattr(aggregate, column) == bindparam(f"uc_key_{column}") for column in keys]
-    return _locked(_of_tenant(select(aggregate).where(*conditions), aggregate, tenancy), aggregate)
+    return _locked(_of_tenant(select(aggregate).where(*conditions), aggregate, tenancy), aggregate, deletes)
 
 
 def _of_tenant(statement: Select[Any], aggregate: type, tenancy: Tenancy | None) -> Select[Any]:
@@ -301,10 +304,17 @@ def _of_tenant(statement: Select[Any], aggregate: type, tenancy: Tenancy | None)
     return statement.where(getattr(aggregate, tenancy.column) == bindparam("uc_row_tenant"))
 
 
-def _locked(statement: Select[Any], aggregate: type) -> Select[Any]:
+def row_lock(statement: Select[Any], aggregate: type, deletes: tuple[type, ...]) -> Select[Any]:
+    """Return the statement with the lock that a use case takes which may delete of these classes."""
+    # What is to be deleted is locked against rows that refer to it too: `apply` may have looked whether there are any.
+    deleted = any(issubclass(aggregate, cls) or issubclass(cls, aggregate) for cls in deletes)
+    return statement.with_for_update(key_share=not deleted, of=aggregate)
+
+
+def _locked(statement: Select[Any], aggregate: type, deletes: tuple[type, ...]) -> Select[Any]:
     mapper: Mapper[Any] = inspect(aggregate)
     # In a transaction of several commands the session may hold the row from an earlier read, without a lock: take it as it is now.
-    statement = statement.with_for_update(key_share=True, of=aggregate).execution_options(populate_existing=True)
+    statement = row_lock(statement, aggregate, deletes).execution_options(populate_existing=True)
     # What is joined to a locked row is of the snapshot before the wait: load it by a query of its own instead.
     joined = [prop.class_attribute for prop in mapper.relationships if prop.lazy in ("joined", False)]
     return statement.options(*(selectinload(attribute) for attribute in joined))
@@ -327,9 +337,8 @@ def _one_statement(
     settings = select(func.set_config("lock_timeout", bindparam("uc_lock_timeout"), true()).label("lock_timeout")).subquery(
         "uc_settings"
     )
-    statement = _locking_select(aggregate, registration.keys, tenancy).add_columns(
-        seen.label("uc_seen"), func.now().label("uc_began")
-    )
+    locked = _locking_select(aggregate, registration.keys, registration.deletes, tenancy)
+    statement = locked.add_columns(seen.label("uc_seen"), func.now().label("uc_began"))
     source = settings.join(aggregate, true())
     if with_key:
         stored = store.tables.idempotency

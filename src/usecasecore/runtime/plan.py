@@ -64,7 +64,15 @@ class AggregatePlan:
 class Plan:
     """Everything that is known about a use case before a command comes."""
 
-    def __init__(self, registration: Registration, policy: Policy, store: Store, tenancy: Tenancy | None = None) -> None:
+    def __init__(
+        self,
+        registration: Registration,
+        policy: Policy,
+        store: Store,
+        *,
+        mortal: frozenset[type] = frozenset(),
+        tenancy: Tenancy | None = None,
+    ) -> None:
         self.registration = registration
         self.use_case: UseCase[Any, Any, Any] = registration.use_case
         self.name = registration.name
@@ -82,6 +90,8 @@ class Plan:
         self.required = tuple(name for name, info in fields.items() if info.is_required())
         self.may_hold_sets = any(_may_hold_sets(info.annotation) for info in fields.values())
         self.creates = registration.creates
+        self.deletes = registration.deletes
+        self._mortal = mortal
         self.emits: tuple[type[DomainEvent], ...] = tuple(self.use_case.emits)
         self.enqueues: tuple[type[Job], ...] = tuple(self.use_case.enqueues)
         self.refuses: tuple[type[DomainError], ...] = tuple(self.use_case.refuses)
@@ -116,6 +126,10 @@ class Plan:
         if (plan := self._plans.get(mapped)) is None:
             plan = self._plans[mapped] = AggregatePlan.of(mapped)
         return plan
+
+    def may_return(self, plan: AggregatePlan) -> bool:
+        """Say whether a new aggregate may have the key of one that was deleted."""
+        return plan.mapper.base_mapper.class_ in self._mortal
 
     def lifecycle_of(self, aggregate: object) -> Lifecycle:
         """Return the lifecycle to fire on: that of the instance's own class, which may be a subclass of the declared one."""

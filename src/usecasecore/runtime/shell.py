@@ -59,7 +59,11 @@ class Shell:
         self._lock_timeout = milliseconds(self.limits.lock_timeout.total_seconds())
         if tenancy is not None and (problems := tenancy.problems(application.aggregates)):
             raise DefinitionError(problems)
-        self._plans = {one.command: Plan(one, application.policy, self.store, tenancy) for one in application.registrations}
+        mortal = application.deletes
+        self._plans = {
+            one.command: Plan(one, application.policy, self.store, mortal=mortal, tenancy=tenancy)
+            for one in application.registrations
+        }
 
     def call(self, command: Command[Any], asked: Asked) -> tuple[Plan, Call]:
         """Return the plan for a command, and the validated call.
