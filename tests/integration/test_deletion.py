@@ -372,6 +372,15 @@ def test_what_is_no_proper_deletion_is_refused(bank_with: BankWith, act: Any, er
     assert {**bank.counts(), "attempt": 0} == before
 
 
+def test_deleting_past_the_runtime_is_refused_and_says_what_would_delete(bank: Bank) -> None:
+    account_id = bank.open()
+    with Session(bank.engine) as session:
+        session.delete(session.get_one(Account, account_id))
+        with pytest.raises(StateWriteRefused, match="use cases that can: EraseAccount, CloseAccountForGood") as refused:
+            session.flush()
+    assert {"EraseAccount", "CloseAccountForGood"} <= set(refused.value.use_cases)
+
+
 class Base(DeclarativeBase):
     pass
 

@@ -90,6 +90,7 @@ def _details(lifecycle: Lifecycle, application: Application) -> dict[str, Any]:
         "attribute": lifecycle.attribute,
         "column": lifecycle.column,
         "version": lifecycle.version,
+        "enforce": lifecycle.declaration.enforce,
         "declared": _declared(lifecycle.location),
         "initial": graph.initial,
         "states": [_state(node) for node in graph.states],
@@ -155,6 +156,8 @@ def _text(shown: dict[str, Any]) -> Iterator[str]:
     if shown["description"]:
         yield clean(shown["description"])
     yield f"declared at {place(**shown['declared'])}"
+    if shown["enforce"] == "observe":
+        yield "only observes: changes past the runtime are let through, logged and counted"
     yield ""
     yield heading("States")
     yield from indented(table(("", "", ""), [_state_row(state, shown["states"]) for state in shown["states"]]))

@@ -17,6 +17,7 @@ from usecasecore.lifecycle.edges import read_edges
 from usecasecore.lifecycle.grants import write
 from usecasecore.lifecycle.graph import LifecycleGraph
 from usecasecore.lifecycle.machine import SharedMachine
+from usecasecore.lifecycle.observer import Observer
 from usecasecore.lifecycle.state_tree import DeclaredState, StateTree
 from usecasecore.lifecycle.states import read_states
 from usecasecore.lifecycle.wording import Problems, nearest
@@ -25,6 +26,7 @@ from usecasecore.naming import snake_case
 __all__ = ["Binding", "bind", "version_attribute", "version_keys"]
 
 _DEFAULT_ATTRIBUTE, _DEFAULT_COLUMN = "lifecycle", "state"
+_ENFORCE = ("enforce", "observe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Binding:
         allowed: The triggers that are declared for each resting state.
         reach: The triggers that lead from one resting state to another.
         problems: What is wrong with the class's columns.
+        observer: Takes note of what would be refused; None where it is refused.
     """
 
     aggregate: type
@@ -55,6 +58,7 @@ class Binding:
     allowed: Mapping[str, frozenset[str]]
     reach: Mapping[tuple[str, str], frozenset[str]]
     problems: tuple[str, ...]
+    observer: Observer | None
 
 
 def bind(declaration: Declaration, mapper: Mapper[Any], attribute: str, home: type) -> Binding:
@@ -66,6 +70,9 @@ def bind(declaration: Declaration, mapper: Mapper[Any], attribute: str, home: ty
     cls = mapper.class_
     name = _name(declaration, cls, attribute, home)
     problems = Problems(name)
+    if declaration.enforce not in _ENFORCE:
+        sentence = f"enforce is {declaration.enforce!r}; 'enforce' or 'observe' is accepted"
+        problems.add(declaration.location, sentence + nearest(declaration.enforce, _ENFORCE))
     tree, compiler = _compiled(declaration, cls, problems)
     problems.raise_if_any()
     graph = compiler.graph(name, declaration.description)
@@ -90,6 +97,7 @@ def bind(declaration: Declaration, mapper: Mapper[Any], attribute: str, home: ty
         allowed=_allowed(plan.places, machine),
         reach=_reach(machine),
         problems=tuple(found),
+        observer=Observer() if declaration.enforce == "observe" else None,
     )
 
 

@@ -38,7 +38,8 @@ class StateType(TypeDecorator[Any]):
     """Stores a state by its value and holds it as the enum member, or as the string if there is no enum.
 
     A row with a value that isn't declared can be loaded, it then holds that raw value. What is written or compared
-    must be a member or a declared value, except inside of `unprotected(...)`, where a repair may look for others.
+    must be a member or a declared value, except inside of `unprotected(...)`, where a repair may look for others, and where
+    the lifecycle only observes (`lenient`): what the application wrote so far it still may.
     """
 
     impl = String
@@ -54,6 +55,7 @@ class StateType(TypeDecorator[Any]):
         Raises:
             DefinitionError: If the enum's values are neither all strings nor all integers.
         """
+        self.lenient = False
         self.states = states if states is None or isinstance(states, type) else tuple(states)
         values = [each.value if isinstance(each, Enum) else each for each in self.states or ()]
         self.stores_integers = bool(values) and all(isinstance(value, int) for value in values)
@@ -103,7 +105,7 @@ class StateType(TypeDecorator[Any]):
             return self._values[value]
         if self.accepts(value):
             return str(value.value) if isinstance(value, Enum) else value
-        if is_unprotected():
+        if self.lenient or is_unprotected():
             return value.value if isinstance(value, Enum) else value
         raise ValueError(self.refusal(value))
 

@@ -76,4 +76,5 @@ class Declaration:
     name: str | None
     separator: str
     description: str
+    enforce: str
     location: Location

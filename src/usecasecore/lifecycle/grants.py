@@ -17,13 +17,14 @@ __all__ = [
     "drop_grants",
     "grant",
     "grant_delete",
+    "is_made",
     "set_version",
     "take_delete_grant",
     "take_grant",
     "write",
 ]
 
-_WRITES, _DELETE = "usecasecore.writes", "usecasecore.delete"
+_WRITES, _DELETE, _MADE = "usecasecore.writes", "usecasecore.delete", "usecasecore.made"
 _NOTHING = object()
 
 
@@ -43,6 +44,8 @@ def write(aggregate: object, key: str, value: Any) -> None:
     set_attribute(aggregate, key, value, initiator=RuntimeToken(state.manager[key].impl, OP_REPLACE))
     if state.key is not None:
         grant(state, key, value)
+    else:
+        state.info[_MADE] = True
 
 
 def set_version(aggregate: object, key: str, value: int) -> None:
@@ -74,6 +77,11 @@ def drop_grants(state: InstanceState[Any], keys: Iterable[str] | None) -> None:
 def grant_delete(aggregate: object) -> None:
     """Let the next flush delete the row of this aggregate."""
     instance_state(aggregate).info[_DELETE] = True
+
+
+def is_made(state: InstanceState[Any]) -> bool:
+    """Return whether the library has put the object, which has no row yet, into its state."""
+    return _MADE in state.info
 
 
 def take_delete_grant(state: InstanceState[Any]) -> bool:

@@ -6,7 +6,7 @@ import copy
 from collections import ChainMap
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from sqlalchemy.orm import Mapper
 
@@ -19,6 +19,7 @@ from usecasecore.lifecycle.graph import Edge, LifecycleGraph
 from usecasecore.lifecycle.location import Location
 from usecasecore.lifecycle.machine import Attempt, SharedMachine
 from usecasecore.lifecycle.mapping import Bindable, bindables_of, watch_mappers
+from usecasecore.lifecycle.observer import Observations
 from usecasecore.lifecycle.states import DEFAULT_SEPARATOR
 from usecasecore.lifecycle.wording import nearest
 
@@ -72,6 +73,7 @@ class Lifecycle(Bindable):
         name: str | None = None,
         separator: str = DEFAULT_SEPARATOR,
         description: str = "",
+        enforce: Literal["enforce", "observe"] = "enforce",
     ) -> None:
         """Declare; nothing is checked before the class is mapped.
 
@@ -83,6 +85,8 @@ class Lifecycle(Bindable):
             name: What errors, audit entries and diagrams call it; by default made from the class and the attribute.
             separator: Joins the parts of a nested state's name.
             description: For people.
+            enforce: What happens to a change of the state or the version past the runtime: `enforce` refuses it, `observe`
+                lets it through, logs it and counts it; see `observed`. What the runtime does is checked either way.
         """
         self._declaration = Declaration(
             states=states,
@@ -92,6 +96,7 @@ class Lifecycle(Bindable):
             name=name,
             separator=separator,
             description=description,
+            enforce=enforce,
             location=Location.of_caller(),
         )
         self.binding: Binding | None = None
@@ -166,6 +171,12 @@ class Lifecycle(Bindable):
     def triggers(self) -> tuple[str, ...]:
         """Names of the triggers, in the order declared."""
         return self.graph.triggers
+
+    @property
+    def observed(self) -> Observations:
+        """What was done past the runtime in this process: (call site, what) -> how often. Empty where it is refused instead."""
+        observer = self._bound.observer
+        return observer.snapshot() if observer is not None else {}
 
     def problems(self) -> tuple[str, ...]:
         """Return what is wrong with the class's columns: what mapping leaves to the application to report, one sentence each."""

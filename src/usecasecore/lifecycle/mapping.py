@@ -32,6 +32,11 @@ class Bindable(ABC):
     def bound_to(self, mapper: Mapper[Any], attribute: str, found_on: type) -> Self:
         """Return a copy for a class that has just been mapped, and on which it was found as this attribute."""
 
+    @property
+    @abstractmethod
+    def deleted_by(self) -> tuple[str, ...]:
+        """The use cases that delete the aggregate."""
+
     @abstractmethod
     def use_cases_between(self, source: str | None, dest: str | None) -> tuple[str, ...]:
         """Return the use cases that lead from one state to another; None stands for any state."""
@@ -75,6 +80,8 @@ def _settled(lifecycle: Bindable, mapper: Mapper[Any]) -> Iterator[Protected]:
     column: Column[Any] | None = mapper.columns.get(bound.column)
     if column is None or not isinstance(column.type, StateType):
         return
+    if bound.observer is not None:
+        column.type.lenient = True
     add_check(column, [node.value for node in bound.graph.states if node.resting])
     add_default(column, bound.graph.state(bound.initial).value)
     yield Protected(
@@ -82,9 +89,12 @@ def _settled(lifecycle: Bindable, mapper: Mapper[Any]) -> Iterator[Protected]:
         cls=mapper.class_,
         key=bound.column,
         column=column,
+        initial=bound.initial,
         first=None if has_own_default(column) else bound.held[bound.initial],
         state_name=bound.readings.get,
         use_cases=lifecycle.use_cases_between,
+        deleted_by=lambda: lifecycle.deleted_by,
+        observer=bound.observer,
     )
 
 
@@ -102,13 +112,18 @@ def _version(mapper: Mapper[Any], key: str, lifecycles: list[Bindable]) -> Prote
         every = (name for lifecycle in lifecycles for name in lifecycle.use_cases_between(None, None))
         return tuple(dict.fromkeys(every))
 
+    observers = [lifecycle.binding.observer for lifecycle in lifecycles if lifecycle.binding is not None]
     names = [lifecycle.binding.name for lifecycle in lifecycles if lifecycle.binding is not None]
     return Protected(
         lifecycle=names[0] if names else snake_case(mapper.class_.__name__),
         cls=mapper.class_,
         key=key,
         column=mapper.columns[key],
+        initial=None,
         first=1,
         state_name=None,
         use_cases=use_cases,
+        deleted_by=lambda: (),
+        # One lifecycle that enforces is enough: the version is that of all.
+        observer=observers[0] if observers and None not in observers else None,
     )

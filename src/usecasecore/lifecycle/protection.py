@@ -19,7 +19,8 @@ from sqlalchemy.sql.elements import ClauseElement
 from usecasecore.errors import StateWriteRefused
 from usecasecore.lifecycle.column_types import StateType
 from usecasecore.lifecycle.escape import is_unprotected
-from usecasecore.lifecycle.grants import RuntimeToken, drop_grants, grant, take_delete_grant, take_grant, write
+from usecasecore.lifecycle.grants import RuntimeToken, drop_grants, grant, is_made, take_delete_grant, take_grant, write
+from usecasecore.lifecycle.observer import Observer
 
 __all__ = ["Protected", "protect", "protected_columns"]
 
@@ -34,18 +35,24 @@ class Protected:
         lifecycle: Name of the lifecycle that owns it.
         cls: The mapped class.
         key: The attribute.
+        initial: Name of the state that a new row starts in; None for a version column.
         first: What a new row gets if nothing is set; None if the column has a default of its own.
         state_name: The state's name for what the attribute may hold; None for a version column.
         use_cases: The use cases that lead from a state to another.
+        deleted_by: The use cases that delete the row.
+        observer: Takes note of a change instead of refusing it; None where it is refused.
     """
 
     lifecycle: str
     cls: type
     key: str
     column: Column[Any]
+    initial: str | None
     first: Any
     state_name: Callable[[Any], str | None] | None
     use_cases: Callable[[str | None, str | None], tuple[str, ...]]
+    deleted_by: Callable[[], tuple[str, ...]]
+    observer: Observer | None
 
     @property
     def is_state(self) -> bool:
@@ -63,13 +70,32 @@ class Protected:
         known = self.name_of(old)
         return known is None or known != self.name_of(new)
 
-    def refusal(self, how: str, old: Any = None, new: Any = None) -> StateWriteRefused:
-        """Return the error for an attempt to change `old` to `new`."""
+    def refuse(self, how: str, old: Any = None, new: Any = None) -> None:
+        """Refuse to change `old` to `new`, or take note of it.
+
+        Raises:
+            StateWriteRefused: Unless the lifecycle only observes.
+        """
         source, dest = self.name_of(old), self.name_of(new)
+        if self.observer is not None:
+            dest = dest or (str(getattr(new, "value", new)) if isinstance(new, str) else None)
+            self.observer.saw(lifecycle=self.lifecycle, column=self.key, what=how, source=source, dest=dest)
+            return
         use_cases = self.use_cases(source, dest)
-        return StateWriteRefused(
-            lifecycle=self.lifecycle, column=self.key, how=how, source=source, dest=dest, use_cases=use_cases
-        )
+        raise StateWriteRefused(lifecycle=self.lifecycle, column=self.key, how=how, source=source, dest=dest, use_cases=use_cases)
+
+    def refuse_deletion(self, how: str, old: Any = None) -> None:
+        """Refuse to delete a row that is in the state `old`, or take note of it.
+
+        Raises:
+            StateWriteRefused: Unless the lifecycle only observes.
+        """
+        source = self.name_of(old)
+        if self.observer is not None:
+            self.observer.saw(lifecycle=self.lifecycle, column=self.key, what=how, source=source, dest="(deleted)")
+            return
+        use_cases = self.deleted_by() or self.use_cases(source, None)
+        raise StateWriteRefused(lifecycle=self.lifecycle, column=self.key, how=how, source=source, use_cases=use_cases)
 
 
 def protect(mapper: Mapper[Any], columns: Iterable[Protected]) -> None:
@@ -103,7 +129,8 @@ def _attribute_listener(column: Protected) -> Callable[..., None]:
         elif is_unprotected():
             grant(state, column.key, value)
         elif column.is_change(old, value):
-            raise column.refusal("setting the attribute", old, value)
+            column.refuse("setting the attribute", old, value)
+            grant(state, column.key, value)
         else:
             _require_state(kind, value)
 
@@ -112,14 +139,20 @@ def _attribute_listener(column: Protected) -> Callable[..., None]:
 
 def _require_state(kind: object, value: Any) -> None:
     """Refuse at once what could not be stored anyway."""
-    if value is None or isinstance(value, ClauseElement) or not isinstance(kind, StateType):
+    if value is None or isinstance(value, ClauseElement) or not isinstance(kind, StateType) or kind.lenient:
         return
     if not kind.accepts(value) and not is_unprotected():
         raise ValueError(kind.refusal(value))
 
 
 def _insert_listener(columns: tuple[Protected, ...]) -> Callable[..., None]:
+    observing = [column for column in columns if column.observer is not None and column.is_state]
+
     def before_insert(_mapper: Mapper[Any], _connection: Connection, state: InstanceState[Any]) -> None:
+        for column in observing:
+            held = state.dict.get(column.key)
+            if held is not None and column.initial != column.name_of(held) and not is_made(state) and not is_unprotected():
+                column.refuse("an insert in another state than the initial one", None, held)
         for column in columns:
             if column.first is not None and state.dict.get(column.key) is None:
                 write(state.obj(), column.key, column.first)
@@ -136,17 +169,18 @@ def _update_listener(columns: tuple[Protected, ...]) -> Callable[..., None]:
             old, new = state.committed_state[column.key], state.dict.get(column.key)
             granted = take_grant(state, column.key, new)
             if not granted and column.is_change(old, new) and not is_unprotected():
-                raise column.refusal("a flush", old, new)
+                column.refuse("a flush", old, new)
 
     return before_update
 
 
 def _delete_listener(columns: tuple[Protected, ...]) -> Callable[..., None]:
-    owned = next((column for column in columns if column.is_state), None)
+    states = [column for column in columns if column.is_state]
+    owned = next((column for column in states if column.observer is None), states[0] if states else None)
 
     def before_delete(_mapper: Mapper[Any], _connection: Connection, state: InstanceState[Any]) -> None:
         if owned is not None and not take_delete_grant(state) and not is_unprotected():
-            raise owned.refusal("deleting the row", state.dict.get(owned.key))
+            owned.refuse_deletion("deleting the row", state.dict.get(owned.key))
 
     return before_delete
 

@@ -49,16 +49,17 @@ def _refuse(statement: Any, mapper: Mapper[Any] | None, parameters: list[Mapping
 
 def _refuse_row(tables: Iterable[Any], mapper: Mapper[Any] | None, how: str) -> None:
     every = (found for table in tables for found in protected_columns(table).values())
-    states = next((found for found in every if found[0].is_state), None)
-    if states is not None:
-        raise _own(states, mapper).refusal(how)
+    states = [_own(found, mapper) for found in every if found[0].is_state]
+    owner = next((each for each in states if each.observer is None), states[0] if states else None)
+    if owner is not None:
+        owner.refuse_deletion(how)
 
 
 def _refuse_values(written: Iterator[tuple[Any, Any]], tables: Iterable[Any], mapper: Mapper[Any] | None, how: str) -> None:
     for key, value in written:
         found = _protected(key, mapper, tables)
         if found is not None:
-            raise _own(found, mapper).refusal(how, None, value.value if isinstance(value, BindParameter) else value)
+            _own(found, mapper).refuse(how, None, value.value if isinstance(value, BindParameter) else value)
 
 
 def _writing(statement: Any) -> Iterator[Any]:
