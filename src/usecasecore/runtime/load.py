@@ -291,9 +291,7 @@ def _about_the_value(error: Exception) -> bool:
     return isinstance(error, ProgrammingError) or isinstance(error.orig, sqlite3.InterfaceError)
 
 
-def _locking_select(
-    aggregate: type, keys: Mapping[str, str], deletes: tuple[type, ...], tenancy: Tenancy | None
-) -> Select[Any]:
+def _locking_select(aggregate: type, keys: Mapping[str, str], deletes: tuple[type, ...], tenancy: Tenancy | None) -> Select[Any]:
     conditions = [getattr(aggregate, column) == bindparam(f"uc_key_{column}") for column in keys]
     return _locked(_of_tenant(select(aggregate).where(*conditions), aggregate, tenancy), aggregate, deletes)
 
