@@ -98,7 +98,7 @@ def without_the_key(patch: Patch, _: Engine) -> None:
 
 
 def without_the_row_lock(patch: Patch, _: Engine) -> None:
-    patch.setattr(load, "_locked", lambda statement, _: statement)
+    patch.setattr(load, "_locked", lambda statement, *_: statement)
 
 
 def without_the_order_of_locks(patch: Patch, _: Engine) -> None:
