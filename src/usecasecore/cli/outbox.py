@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +15,7 @@ from usecasecore.cli.db import read_ledger
 from usecasecore.cli.failure import Failure
 from usecasecore.cli.group import group
 from usecasecore.cli.options import AppOption, Format, FormatOption, SchemaOption, UrlOption
-from usecasecore.cli.output import clean, heading, indented, note, print_json, print_lines, table
+from usecasecore.cli.output import age, clean, heading, indented, note, print_json, print_lines, seconds_since, table
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -132,7 +132,7 @@ def _data(found: OutboxStatus, now: datetime) -> dict[str, Any]:
         "pending": {"events": found.events, "jobs": found.jobs},
         "leased": found.leased,
         "dead": found.dead,
-        "oldest_seconds": _seconds(found.oldest_at, now),
+        "oldest_seconds": seconds_since(found.oldest_at, now),
         "types": [
             {
                 "kind": each.kind,
@@ -140,7 +140,7 @@ def _data(found: OutboxStatus, now: datetime) -> dict[str, Any]:
                 "pending": each.pending,
                 "leased": each.leased,
                 "dead": each.dead,
-                "oldest_seconds": _seconds(each.oldest_at, now),
+                "oldest_seconds": seconds_since(each.oldest_at, now),
             }
             for each in found.types
         ],
@@ -151,7 +151,7 @@ def _text(found: OutboxStatus, now: datetime) -> Iterator[str]:
     rows = [
         ("events", found.events),
         ("jobs", found.jobs),
-        ("oldest", _age(found.oldest_at, now)),
+        ("oldest", age(found.oldest_at, now)),
         ("leased", found.leased),
         ("dead", found.dead),
     ]
@@ -159,7 +159,7 @@ def _text(found: OutboxStatus, now: datetime) -> Iterator[str]:
     yield from indented(table(("", ""), rows))
     if found.types:
         yield ""
-        types = [(each.kind, each.type, each.pending, each.leased, each.dead, _age(each.oldest_at, now)) for each in found.types]
+        types = [(each.kind, each.type, each.pending, each.leased, each.dead, age(each.oldest_at, now)) for each in found.types]
         yield from table(("KIND", "TYPE", "PENDING", "LEASED", "DEAD", "OLDEST"), types)
 
 
@@ -172,12 +172,3 @@ def _report_lines(report: DrainReport) -> list[str]:
         "left": report.left,
     }
     return [", ".join(f"{count} {word}" for word, count in words.items() if count or word in ("published", "failed", "left"))]
-
-
-def _seconds(instant: datetime | None, now: datetime) -> int | None:
-    return None if instant is None else max(0, int((now - instant).total_seconds()))
-
-
-def _age(instant: datetime | None, now: datetime) -> str | None:
-    seconds = _seconds(instant, now)
-    return None if seconds is None else str(timedelta(seconds=seconds))

@@ -14,12 +14,14 @@ import textwrap
 import traceback
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
 from usecasecore.cli.failure import Failure
 
 __all__ = [
+    "age",
     "clean",
     "heading",
     "indented",
@@ -30,6 +32,7 @@ __all__ = [
     "print_json",
     "print_lines",
     "print_traceback",
+    "seconds_since",
     "speak_utf8",
     "table",
 ]
@@ -113,6 +116,17 @@ def place(file: str, line: int) -> str:
     path = Path(file)
     here = Path.cwd()
     return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{line}"
+
+
+def seconds_since(instant: datetime | None, now: datetime) -> int | None:
+    """Return how many whole seconds ago it was; 0 for the future, None for None."""
+    return None if instant is None else max(0, int((now - instant).total_seconds()))
+
+
+def age(instant: datetime | None, now: datetime) -> str | None:
+    """Return how long ago it was, as `3 days, 4:05:06`; None for None."""
+    seconds = seconds_since(instant, now)
+    return None if seconds is None else str(timedelta(seconds=seconds))
 
 
 def clean(value: object) -> str:
