@@ -12,7 +12,7 @@ from usecasecore.ledger.store import KeyTaken
 from usecasecore.runtime.call import Call
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.retry import Retry
-from usecasecore.runtime.session import CommandSession
+from usecasecore.runtime.session import CommandSession, sole_command
 from usecasecore.runtime.shell import Shell
 
 __all__ = ["join"]
@@ -26,11 +26,17 @@ def join(shell: Shell, plan: Plan, call: Call, session: Session) -> Outcome[Any]
     committed.
 
     Raises:
-        ContractViolation: If the session has changes that are not flushed, or is in the hands of a use case.
+        ContractViolation: If the session has changes that are not flushed, is in the hands of a use case, or runs another command,
+            in another thread or task.
         Conflict: For what the runtime would try again if the transaction were its own.
     """
     if isinstance(session, CommandSession):
         raise ContractViolation(f"{plan.name}: inside of a use case run it by `context.execute(command)`")
+    with sole_command(session, plan.name):
+        return _join(shell, plan, call, session)
+
+
+def _join(shell: Shell, plan: Plan, call: Call, session: Session) -> Outcome[Any]:
     changed = [one for one in session.dirty if session.is_modified(one)]
     if session.new or session.deleted or changed:
         pending = len(session.new) + len(session.deleted) + len(changed)

@@ -13,11 +13,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from usecasecore import steps
-from usecasecore.errors import TransactionEnded
+from usecasecore.errors import ContractViolation, TransactionEnded
 from usecasecore.runtime.commit_watch import commit_watch
 from usecasecore.steps import Moment, Step, When
 
-__all__ = ["CommandSession"]
+__all__ = ["CommandSession", "sole_command"]
+
+_RUNNING = "_usecasecore_running"
 
 
 class CommandSession(Session):
@@ -172,6 +174,27 @@ class CommandSession(Session):
         same = transaction is not None and transaction is self._transaction_seen and transaction.is_active
         if not same or not _driver_in_transaction(connection):
             raise TransactionEnded(use_case=use_case, prevented=False, how="a commit or rollback on the connection")
+
+
+@contextmanager
+def sole_command(session: Session, use_case: str) -> Iterator[None]:
+    """Have the session to oneself, as far as commands go.
+
+    Raises:
+        ContractViolation: If another command is running on it: in one transaction their row locks don't keep them apart.
+    """
+    mine = [use_case]
+    # One atomic step, whichever thread comes first. Not `session.info`, which comes into being with its first use.
+    running = vars(session).setdefault(_RUNNING, mine)
+    if running is not mine:
+        raise ContractViolation(
+            f"{use_case}: the session is running {running[0]} already, and takes one command at a time; give each thread and task a "
+            "session of its own, and run a command inside of a use case by `context.execute(command)`"
+        )
+    try:
+        yield
+    finally:
+        del vars(session)[_RUNNING]
 
 
 def _roll_back(connection: Connection) -> None:

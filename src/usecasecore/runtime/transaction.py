@@ -11,7 +11,7 @@ from usecasecore.context import ANONYMOUS, Actor, Outcome
 from usecasecore.messages import Command, Result
 from usecasecore.runtime.call import Asked, Call
 from usecasecore.runtime.plan import Plan
-from usecasecore.runtime.session import CommandSession
+from usecasecore.runtime.session import CommandSession, sole_command
 from usecasecore.runtime.shell import Shell
 
 __all__ = ["Transaction"]
@@ -77,8 +77,9 @@ class Transaction:
             call = replace(call, fresh=self._fresh)
         self._last = plan, call
         try:
-            self._session.flush()  # a row is loaded as it is in the database: nothing unwritten must be lost over that
-            return self._shell.run(plan, call, self._session)
+            with sole_command(self._session, plan.name):
+                self._session.flush()  # a row is loaded as it is in the database: nothing unwritten must be lost over that
+                return self._shell.run(plan, call, self._session)
         except BaseException as error:
             self._session.doom(error)
             raise
