@@ -109,6 +109,6 @@ def test_a_missing_row_and_a_hidden_one_can_not_be_told_apart(bank_with: Callabl
         with pytest.raises(UseCaseError) as refused:
             bank.runtime.execute(Close(account_id=account_id))
         assert isinstance(refused.value, Rejected)
-        facts = refused.value.__dict__ | {"command_id": None}
+        facts: dict[str, Any] = {**refused.value.__dict__, "command_id": None}
         found.append(facts | {"key": facts["key"].replace(str(account_id), "the key")})
     assert found[0] == found[1]
