@@ -38,8 +38,22 @@ def test_the_readme_prints_what_it_says(
     assert "no use case is registered that can" in lines[3]
 
 
+def test_the_page_on_adoption_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test_the_blocks_of_a_page_run(ROOT / "docs/how-to/adopt.md", tmp_path, monkeypatch)
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert lines[:3] == [
+        "there is no column orders.version",
+        "orders.status may be NULL",
+        "there is no CHECK ck_orders_status over the states in orders.status",
+    ]
+    assert [line.partition(" /")[0] for line in lines[-3:]] == ["1 setting the attribute", "4", "2"]
+
+
 def test_at_least_the_readme_and_the_guides_are_among_them() -> None:
-    assert {page.name for page in PAGES} >= {"README.md", "lifecycles.md", "use-cases.md"}
+    assert {page.name for page in PAGES} >= {"README.md", "lifecycles.md", "use-cases.md", "adopt.md"}
 
 
 def test_the_page_on_errors_draws_the_whole_tree() -> None:

@@ -30,6 +30,7 @@ from usecasecore import (
     state_column,
     version_column,
 )
+from usecasecore.cli.steps import described
 from usecasecore.errors import (
     AggregateNotFound,
     ConstraintViolated,
@@ -522,3 +523,13 @@ def test_opening_is_not_slowed_down_where_nothing_is_deleted(bank_with: BankWith
     assert bank_with(application()).runtime.run(Open(owner="x")).version == 1
     assert application().deletes == frozenset()
     assert application(EraseAccount).deletes == {Account}
+
+
+def test_it_is_shown_what_a_use_case_deletes() -> None:
+    bank = application(EraseAccount)
+    registration = bank.registration("EraseAccount")
+    assert registration is not None
+    steps = {step["step"]: step for step in described(registration, bank)["steps"]}
+    assert steps["apply"]["deletes"] == ["Account"]
+    assert steps["load"]["lock"]["postgresql"] == "FOR UPDATE OF accounts"
+    assert steps["record"]["events"] == ["account.erased", "account.deleted"]

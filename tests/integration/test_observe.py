@@ -163,7 +163,7 @@ def test_an_assignment_of_the_version_too(session: Session, seen: Callable[[], d
 
 def test_what_is_smuggled_past_the_attribute_is_found_at_the_flush(session: Session, seen: Callable[[], dict[str, int]]) -> None:
     task = session.get_one(Task, 1)
-    task.__dict__["state"] = TaskState.DONE
+    vars(task)["state"] = TaskState.DONE
     flag_modified(task, "state")
     session.commit()
     assert stored(session) == ("done", 1)
