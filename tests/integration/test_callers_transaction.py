@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -56,8 +56,29 @@ def test_a_failure_that_is_swallowed_cannot_be_committed(bank: Bank) -> None:
         bank.runtime.execute(Deposit(account_id=account_id, amount=5), session=session)
         with pytest.raises(GuardRejected):
             bank.runtime.execute(Close(account_id=account_id), session=session)
-        with pytest.raises(InvalidRequestError):
+        with pytest.raises(ContractViolation, match="half of what belongs together must not be committed"):
             session.commit()
+        session.rollback()
+        bank.runtime.execute(Open(owner="new"), session=session)  # the session goes on
+        session.commit()
+    assert bank.counts()["accounts"] == before["accounts"] + 1
+    assert bank.account(account_id).balance == 0
+
+
+def test_a_failure_leaves_the_block_of_the_transaction_without_a_warning(bank: Bank) -> None:
+    account_id = bank.open()
+    before = bank.counts()
+
+    def both(*, swallow: bool) -> None:
+        with Session(bank.engine) as session, session.begin():
+            bank.runtime.execute(Deposit(account_id=account_id, amount=5), session=session)
+            with suppress(*[GuardRejected] * swallow):
+                bank.runtime.execute(Close(account_id=account_id), session=session)
+
+    with pytest.raises(GuardRejected):
+        both(swallow=False)
+    with pytest.raises(ContractViolation):
+        both(swallow=True)
     assert bank.counts() == before
 
 

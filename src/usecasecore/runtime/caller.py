@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from usecasecore.context import Outcome
@@ -17,13 +18,15 @@ from usecasecore.runtime.shell import Shell
 
 __all__ = ["join"]
 
+_FAILURE = "usecasecore.failure"
+
 
 def join(shell: Shell, plan: Plan, call: Call, session: Session) -> Outcome[Any]:
     """Run a command on the connection of the caller's session, which commits it or not.
 
     The command has a session of its own on that connection, so that it sees the rows as they are and not as the caller has
-    them; afterwards the caller's objects are expired. A failure rolls the caller's transaction back: swallowed, it can't be
-    committed.
+    them; afterwards the caller's objects are expired. After a failure the caller's transaction can only be rolled back: where the
+    failure was swallowed, its commit is refused.
 
     Raises:
         ContractViolation: If the session has changes that are not flushed, is in the hands of a use case, or runs another command,
@@ -50,13 +53,32 @@ def _join(shell: Shell, plan: Plan, call: Call, session: Session) -> Outcome[Any
         failure = _failure(plan, call, error, inner, shell)
         if isinstance(failure, UseCaseError):
             failure.command_id = call.command_id
-        inner.rollback()
+        _rule_out_commit(session, failure)
     else:
         session.expire_all()
         return outcome
     finally:
         inner.discard()
     raise failure
+
+
+def _rule_out_commit(session: Session, failure: Exception) -> None:
+    # Not by a rollback of ours: it would take the transaction from under whatever holds it, `session.begin()` say.
+    if not event.contains(session, "before_commit", _refuse_commit):
+        event.listen(session, "before_commit", _refuse_commit)
+        event.listen(session, "after_rollback", _forget)
+    session.info[_FAILURE] = failure
+
+
+def _refuse_commit(session: Session) -> None:
+    if failure := session.info.get(_FAILURE):
+        raise ContractViolation(
+            "a command failed in this transaction, and half of what belongs together must not be committed; roll it back"
+        ) from failure
+
+
+def _forget(session: Session) -> None:
+    session.info.pop(_FAILURE, None)
 
 
 def _failure(plan: Plan, call: Call, error: Exception, session: CommandSession, shell: Shell) -> Exception:

@@ -109,7 +109,7 @@ class Runtime:
             correlation_id: Id of the conversation it belongs to; events and jobs carry it on.
             causation_id: Id of the message that caused it.
             session: A session of the caller's whose transaction to join: nothing is committed here. Refused with changes that
-                are not flushed; a failure rolls it back. New starts, the truth about the commit and the order of locks are then
+                are not flushed; after a failure it can only be rolled back. New starts, the truth about the commit and the order of locks are then
                 the caller's, and refusals leave no attempt.
 
         Raises:
