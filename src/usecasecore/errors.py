@@ -22,6 +22,9 @@
     │   ├── InProgress
     │   ├── RetriesExhausted
     │   └── OutcomeUnknown
+    ├── DiagramError               the developer: a picture that can't be made
+    │   ├── GraphvizMissing
+    │   └── GraphvizFailed
     └── StoreError                 the operator: schema, settings or database
         ├── LedgerOutdated
         ├── UnsafeDatabase
@@ -48,8 +51,11 @@ __all__ = [
     "ContractViolation",
     "DatabaseUnavailable",
     "DefinitionError",
+    "DiagramError",
     "DomainError",
     "Forbidden",
+    "GraphvizFailed",
+    "GraphvizMissing",
     "GuardRejected",
     "IdempotencyKeyReused",
     "InProgress",
@@ -545,3 +551,40 @@ class DatabaseUnavailable(StoreError):
     def __init__(self, *, use_case: str, detail: str) -> None:
         self.use_case, self.detail = use_case, detail
         super().__init__(f"{use_case}: the database failed ({detail}); nothing was committed")
+
+
+class DiagramError(UseCaseError):
+    """A diagram can't be made or read."""
+
+    code = "diagram_error"
+
+
+class GraphvizMissing(DiagramError):
+    """No installed Graphviz makes the format.
+
+    Attributes:
+        format: What was wanted.
+        ways: What would make it available, one sentence each.
+    """
+
+    code = "graphviz_missing"
+
+    def __init__(self, *, format: str, reason: str, ways: Iterable[str]) -> None:  # noqa: A002 - the word for it
+        self.format, self.reason = format, reason
+        self.ways = tuple(ways)
+        super().__init__(f"{format} is drawn by Graphviz, and {reason}; {', or '.join(self.ways)}")
+
+
+class GraphvizFailed(DiagramError):
+    """Graphviz was run, and made nothing.
+
+    Attributes:
+        program: The program that was run.
+        detail: What it said.
+    """
+
+    code = "graphviz_failed"
+
+    def __init__(self, *, program: str, detail: str) -> None:
+        self.program, self.detail = program, detail
+        super().__init__(f"{program} failed: {detail}")

@@ -75,6 +75,7 @@ def test_every_public_module_says_what_it_exports() -> None:
         "ledger",
         "runtime",
         "relay",
+        "diagrams",
     ):
         module = import_module(f"usecasecore.{name}")
         for exported in module.__all__:
@@ -116,6 +117,10 @@ FACTS: dict[str, Any] = {
     "stored_version": 1,
     "reason": "it is no JSON",
     "detail": "gone",
+    "format": "svg",
+    "reason": "none is installed",
+    "ways": ["install it"],
+    "program": "dot",
 }
 
 

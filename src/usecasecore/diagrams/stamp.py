@@ -1,0 +1,115 @@
+"""The stamp on each file: the digest of the diagram that it shows, and that diagram itself.
+
+So a file can say later whether it is stale, and what has changed since. The diagram is one line of ASCII JSON in which
+nothing ends a comment of any format, nor starts a directive: `<`, `>`, `&`, `%` and double hyphens are JSON escapes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+
+from usecasecore.diagrams.document import compact, digest, from_data
+from usecasecore.diagrams.model import Diagram
+
+__all__ = ["comments", "into_pdf", "into_png", "stamped", "stamped_digest", "svg_metadata"]
+
+_DIGEST, _MODEL = "usecasecore-digest", "usecasecore-model"
+_FOUND_DIGEST = re.compile(rb"usecasecore-digest\W{1,2}(sha256:[0-9a-f]{64})")
+_FOUND_MODEL = re.compile(rb"usecasecore-model\W{1,2}(?=\{)([\x20-\x7e]*)")
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_ESCAPED = re.compile(r"[<>&%]|-(?=-)")
+
+
+def comments(diagram: Diagram, start: str, end: str = "") -> tuple[str, str]:
+    """Return what goes above and what goes below a text: comments in lines of their own."""
+    title = _escaped(f"the lifecycle {diagram.name!r} at detail {diagram.detail}".encode("ascii", "backslashreplace").decode())
+    above = (f"usecasecore: {title}. Made by `usecasecore diagram export`; not to be edited.", f"{_DIGEST} {digest(diagram)}")
+    return (
+        "".join(f"{start} {line}{end}\n" for line in above),
+        f"{start} {_MODEL} {_escaped(compact(diagram))}{end}\n",
+    )
+
+
+def svg_metadata(diagram: Diagram) -> str:
+    """Return the element that goes into an SVG, below its root."""
+    return (
+        f'<metadata><usecasecore xmlns="urn:usecasecore:diagram">{_DIGEST} {digest(diagram)}\n'
+        f"{_MODEL} {_escaped(compact(diagram))}</usecasecore></metadata>"
+    )
+
+
+def into_png(png: bytes, diagram: Diagram) -> bytes:
+    """Return the PNG with text chunks after its header.
+
+    Raises:
+        ValueError: If it is no PNG.
+    """
+    if not png.startswith(_PNG_START):
+        raise ValueError("this is no PNG")
+    header_end = len(_PNG_START) + 25  # IHDR: length, type, 13 bytes, checksum
+    chunks = (_text_chunk(keyword, text) for keyword, text in _entries(diagram))
+    return png[:header_end] + b"".join(chunks) + png[header_end:]
+
+
+def into_pdf(pdf: bytes, diagram: Diagram) -> bytes:
+    """Return the PDF with entries in its document information, by an incremental update (PDF 32000-1, section 7.5.6).
+
+    Raises:
+        ValueError: If it is no PDF, or one whose end can't be read.
+    """
+    starts = re.findall(rb"startxref\s+(\d+)", pdf)
+    roots = re.findall(rb"/Root\s+(\d+\s+\d+\s+R)", pdf)
+    sizes = re.findall(rb"/Size\s+(\d+)", pdf)
+    if not pdf.startswith(b"%PDF") or not (starts and roots and sizes):
+        raise ValueError("this is no PDF that can be added to")
+    number = max(map(int, sizes))
+    start = len(pdf) + 1
+    entries = " ".join(f"/{keyword} ({_pdf_text(text)})" for keyword, text in _entries(diagram))
+    information = f"\n{number} 0 obj\n<< /Producer (usecasecore) {entries} >>\nendobj\n".encode("ascii")
+    table = f"xref\n{number} 1\n{start:010d} 00000 n \n".encode()
+    trailer = f"<< /Size {number + 1} /Root {roots[-1].decode()} /Info {number} 0 R /Prev {int(starts[-1])} >>"
+    end = f"trailer\n{trailer}\nstartxref\n{len(pdf) + len(information)}\n%%EOF\n".encode()
+    return pdf + information + table + end
+
+
+def stamped_digest(content: bytes) -> str | None:
+    """Return the digest that a file carries; None if it carries none."""
+    found = _FOUND_DIGEST.search(content)
+    return found.group(1).decode() if found else None
+
+
+def stamped(content: bytes) -> Diagram | None:
+    """Return the diagram that a file carries; None if it carries none that can be read."""
+    found = _FOUND_MODEL.search(content)
+    if found is None:
+        return None
+    line = found.group(1).decode("ascii")
+    if content.startswith(b"%PDF"):
+        line = re.sub(r"\\(.)", r"\1", line)
+    try:
+        # What follows on the line belongs to the format.
+        return from_data(json.JSONDecoder().raw_decode(line)[0])
+    except ValueError:
+        return None
+
+
+def _entries(diagram: Diagram) -> Iterator[tuple[str, str]]:
+    yield _DIGEST, digest(diagram)
+    yield _MODEL, _escaped(compact(diagram))
+
+
+def _escaped(line: str) -> str:
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found.group()):04x}", line)
+
+
+def _text_chunk(keyword: str, text: str) -> bytes:
+    typed = b"tEXt" + keyword.encode("latin-1") + b"\0" + text.encode("latin-1")
+    return struct.pack(">I", len(typed) - 4) + typed + struct.pack(">I", zlib.crc32(typed))
+
+
+def _pdf_text(text: str) -> str:
+    return re.sub(r"[\\()]", lambda found: f"\\{found.group()}", text)
