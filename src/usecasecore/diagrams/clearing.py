@@ -1,0 +1,145 @@
+"""Moves labels that stand on something else to a better place along their arrows.
+
+Graphviz keeps labels off each other and off boxes, but lets frames and other arrows run through them. A label that is
+clear stays where it is. For the others the places beside, above and below points of their own arrow are tried, and the one
+with the least in its way is taken. What is near is found by a grid, so that the time grows with the drawing alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from usecasecore.diagrams.layout import Curve, Layout, Point, Rect
+
+__all__ = ["cleared"]
+
+_CELL = 80
+_STEP = 8
+_GAP = 3
+# What it costs to stand on something.
+_OUTSIDE, _BOX, _LABEL, _FRAME, _OWN, _OTHER, _AWAY = 4000.0, 2000.0, 1200.0, 90.0, 14.0, 9.0, 0.06
+_TRIED = 24
+
+
+def cleared(layout: Layout) -> Layout:
+    """Return the layout with labels moved where that leaves less in their way."""
+    field = _Field(layout)
+    curves = list(layout.curves)
+    for index, curve in enumerate(curves):
+        if curve.label is None:
+            continue
+        best = min((field.cost(index, place, curve.label), order, place) for order, place in enumerate(field.places(index)))[2]
+        field.move(index, curve.label, best)
+        curves[index] = replace(curve, label=best)
+    return replace(layout, curves=tuple(curves))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """A point that an arrow goes through."""
+
+    arrow: int
+    point: Point
+
+
+class _Field:
+    """What labels may stand on, by the cells of a grid."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.borders = [*layout.groups]
+        self.boxes: dict[tuple[int, int], list[Rect]] = defaultdict(list)
+        self.labels: dict[tuple[int, int], list[tuple[int, Rect]]] = defaultdict(list)
+        self.traces: dict[tuple[int, int], list[_Trace]] = defaultdict(list)
+        self.ways = [tuple(_way(curve)) for curve in layout.curves]
+        for rect in (*layout.boxes, *layout.headings):
+            for cell in _cells(rect):
+                self.boxes[cell].append(rect)
+        for index, curve in enumerate(layout.curves):
+            if curve.label is not None:
+                self._put(index, curve.label)
+            for point in self.ways[index]:
+                self.traces[_cell(point)].append(_Trace(index, point))
+
+    def places(self, index: int) -> Iterator[Rect]:
+        """Yield where the label of an arrow stands, and where it might."""
+        label = self.layout.curves[index].label
+        assert label is not None
+        yield label
+        way = self.ways[index]
+        for x, y in way[:: max(1, len(way) // _TRIED)]:
+            yield replace(label, x=x, y=y - label.height / 2)
+            yield replace(label, x=x - label.width - _GAP, y=y - label.height / 2)
+            yield replace(label, x=x - label.width / 2, y=y - label.height - _GAP)
+            yield replace(label, x=x - label.width / 2, y=y + _GAP)
+
+    def cost(self, index: int, place: Rect, given: Rect) -> float:
+        """Return how bad it is to put an arrow's label there, 0 for well."""
+        inner = Rect(place.x + 4, place.y + 1, place.width - 5, place.height - 2)
+        cells = tuple(_cells(place))
+        away = abs(place.x - given.x) + abs(place.y - given.y)
+        found = _AWAY * away + (0 if self._bounds.contains(place) else _OUTSIDE)
+        found += _BOX * len({rect for cell in cells for rect in self.boxes[cell] if rect.overlaps(place)})
+        found += _LABEL * len(
+            {other for cell in cells for other, rect in self.labels[cell] if other != index and rect.overlaps(place)}
+        )
+        found += _FRAME * sum(border.overlaps(place) and not border.contains(place) for border in self.borders)
+        for cell in cells:
+            for trace in self.traces[cell]:
+                if _holds(inner, trace.point):
+                    found += _OWN if trace.arrow == index else _OTHER
+        return found
+
+    def move(self, index: int, before: Rect, after: Rect) -> None:
+        """Take note that a label stands elsewhere."""
+        for cell in _cells(before):
+            self.labels[cell].remove((index, before))
+        self._put(index, after)
+
+    @property
+    def _bounds(self) -> Rect:
+        return Rect(-0.5, -0.5, self.layout.width + 1, self.layout.height + 1)
+
+    def _put(self, index: int, label: Rect) -> None:
+        for cell in _cells(label):
+            self.labels[cell].append((index, label))
+
+
+def _way(curve: Curve) -> Iterator[Point]:
+    """Yield points of an arrow, about as far apart as a letter is wide."""
+    start = curve.points[0]
+    for index in range(1, len(curve.points) - 2, 3):
+        one, two, end = curve.points[index : index + 3]
+        length = sum(abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in ((start, one), (one, two), (two, end)))
+        steps = max(2, round(length / _STEP))
+        for step in range(steps):
+            yield _between(start, one, two, end, (step + 0.5) / steps)
+        start = end
+
+
+def _between(a: Point, b: Point, c: Point, d: Point, at: float) -> Point:
+    back = 1 - at
+    weights = (back**3, 3 * back**2 * at, 3 * back * at**2, at**3)
+    points = (a, b, c, d)
+    return (
+        sum(weight * point[0] for weight, point in zip(weights, points, strict=True)),
+        sum(weight * point[1] for weight, point in zip(weights, points, strict=True)),
+    )
+
+
+def _holds(rect: Rect, point: Point) -> bool:
+    return rect.x <= point[0] <= rect.x + rect.width and rect.y <= point[1] <= rect.y + rect.height
+
+
+def _cell(point: Point) -> tuple[int, int]:
+    return int(point[0] // _CELL), int(point[1] // _CELL)
+
+
+def _cells(rect: Rect) -> Iterator[tuple[int, int]]:
+    left, top = _cell((rect.x, rect.y))
+    right, bottom = _cell((rect.x + rect.width, rect.y + rect.height))
+    for column in range(left, right + 1):
+        for row in range(top, bottom + 1):
+            yield column, row
