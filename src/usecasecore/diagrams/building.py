@@ -15,7 +15,7 @@ from usecasecore.lifecycle import Edge as DeclaredEdge
 from usecasecore.lifecycle import Lifecycle, StateNode
 from usecasecore.registration import Registration
 
-__all__ = ["diagram_of", "reduced"]
+__all__ = ["diagram_of", "node_id", "numbered", "reduced"]
 
 
 def diagram_of(lifecycle: Lifecycle, application: Application | None = None, detail: Detail = Detail.FULL) -> Diagram:
@@ -52,7 +52,7 @@ def reduced(diagram: Diagram, detail: Detail) -> Diagram:
     if levels.index(detail) >= levels.index(diagram.detail):
         return diagram
     edges = dict.fromkeys(_plain(edge, detail) for edge in diagram.edges if _stays(edge, detail))
-    return replace(diagram, detail=detail, edges=tuple(_numbered(edges)), application=None, unbound_use_cases=())
+    return replace(diagram, detail=detail, edges=tuple(numbered(edges)), application=None, unbound_use_cases=())
 
 
 def _stays(edge: Edge, detail: Detail) -> bool:
@@ -60,14 +60,32 @@ def _stays(edge: Edge, detail: Detail) -> bool:
     return edge.kind is not EdgeKind.DELETION and not (edge.internal and detail is Detail.STATES)
 
 
+def node_id(name: str) -> str:
+    """Return the id of the state of that full name."""
+    return f"state-{identifier(name)}"
+
+
+def numbered(edges: Iterable[Edge]) -> Iterator[Edge]:
+    """Give each edge its id, but deletions, whose id names their use case."""
+    seen: Counter[str] = Counter()
+    for edge in edges:
+        if edge.kind is not EdgeKind.TRANSITION:
+            yield edge
+            continue
+        parts = [edge.source, edge.trigger, edge.dest]
+        own = "-".join([edge.kind.value, *(identifier(part) for part in parts if part)])
+        seen[own] += 1
+        yield replace(edge, id=own if seen[own] == 1 else f"{own}-{seen[own]}")
+
+
 def _plain(edge: Edge, detail: Detail) -> Edge:
-    kept = Edge("", edge.kind, edge.source, edge.dest)
+    kept = Edge("" if edge.kind is EdgeKind.TRANSITION else edge.id, edge.kind, edge.source, edge.dest)
     return kept if detail is Detail.STATES else replace(kept, trigger=edge.trigger)
 
 
 def _node(state: StateNode) -> Node:
     return Node(
-        id=f"state-{identifier(state.name)}",
+        id=node_id(state.name),
         name=state.name,
         label=state.label,
         value=state.value,
@@ -107,19 +125,7 @@ def _transitions(lifecycle: Lifecycle, registrations: Iterable[Registration], *,
         )
         for edge in lifecycle.graph.edges
     ]
-    return _numbered(edges)
-
-
-def _numbered(edges: Iterable[Edge]) -> Iterator[Edge]:
-    seen: Counter[str] = Counter()
-    for edge in edges:
-        if edge.kind is EdgeKind.CREATION:
-            yield replace(edge, id=EdgeKind.CREATION.value)
-            continue
-        parts = [edge.source, edge.trigger, edge.dest]
-        own = "-".join([edge.kind.value, *(identifier(part) for part in parts if part)])
-        seen[own] += 1
-        yield replace(edge, id=own if seen[own] == 1 else f"{own}-{seen[own]}")
+    return numbered(edges)
 
 
 def _guards(lifecycle: Lifecycle) -> dict[int, tuple[Guard, ...]]:

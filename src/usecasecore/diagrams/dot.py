@@ -26,7 +26,7 @@ _NODE = {
     "shape": "box",
     "style": "rounded,filled",
     "fontname": _FONT,
-    "fontsize": "12",
+    "fontsize": "13",
     "fontcolor": _INK,
     "color": _LINE,
     "fillcolor": _FILL,
@@ -81,7 +81,7 @@ class _Drawing:
                 id=node.id,
                 labeljust="l",
                 fontname=_FONT,
-                fontsize="12",
+                fontsize="13",
                 fontcolor=_INK,
                 style="rounded,filled",
                 color=_LINE,
@@ -124,7 +124,8 @@ class _Drawing:
         return end.id
 
     def _label(self, node: Node) -> str:
-        parts = [*(f"<B>{_text(line)}</B>" for line in wrapped(node.label, 32)), _small(wrapped(node.description))]
+        # Not bold: the wheel makes the room for bold letters too narrow.
+        parts = [*map(_text, wrapped(node.label, 32)), _small(wrapped(node.description))]
         own = "<BR/>".join(filter(None, parts))
         internal = self._internal.get(node.name)
         if not internal:
@@ -185,7 +186,7 @@ def _painted(lines: Iterable[str], *, italic: bool) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Return a text for inside of an HTML-like label; in these, too, Graphviz replaces `\\N` by the node's name."""
+    """Return a text for inside of an HTML-like label; in these, too, Graphviz takes a backslash for an escape."""
     return html.escape(text).replace("\\", "\\\\")
 
 

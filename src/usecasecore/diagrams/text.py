@@ -20,7 +20,7 @@ _VISIBLE = {code: chr(code).encode("unicode_escape").decode() for code in _UNSEE
 
 
 def shown(text: str) -> str:
-    """Return a name in one line, with every character that can't be seen written out: a line end becomes `\\n`."""
+    """Return a name in one line, with every character that can't be seen written out as Python does."""
     return text.translate(_VISIBLE)
 
 
