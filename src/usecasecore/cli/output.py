@@ -27,6 +27,7 @@ __all__ = [
     "indented",
     "note",
     "place",
+    "print_bytes",
     "print_failure",
     "print_hint",
     "print_json",
@@ -64,6 +65,16 @@ def print_json(data: Mapping[str, Any]) -> None:
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines of data."""
     _write("".join(f"{line}\n" for line in lines))
+
+
+def print_bytes(content: bytes) -> None:
+    """Print a file's content as it is."""
+    sys.stdout.flush()
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        _hang_up()
 
 
 def note(text: str) -> None:
@@ -167,5 +178,9 @@ def _write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads has seen enough. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _hang_up()
+
+
+def _hang_up() -> None:
+    # Whoever reads has seen enough. Python would complain when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

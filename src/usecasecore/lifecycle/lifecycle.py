@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from collections import ChainMap
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -106,6 +107,22 @@ class Lifecycle(Bindable):
 
     def __repr__(self) -> str:
         return f"<Lifecycle {self.binding.name!r}>" if self.binding else f"<Lifecycle at {self.location}, not mapped>"
+
+    def __format__(self, format_spec: str) -> str:
+        """Return the lifecycle as a diagram in a text format: `format(Order.lifecycle, "mermaid")`.
+
+        Without an application around it no use cases are shown; `usecasecore.diagrams` has the rest.
+
+        Raises:
+            ValueError: If there is no such text format.
+            DefinitionError: If it isn't mapped.
+            GraphvizMissing: If the format is svg, and no Graphviz is installed.
+        """
+        return _diagrams().as_text(self, format_spec) if format_spec else str(self)
+
+    def _repr_svg_(self) -> str | None:
+        # What notebooks ask for. Without a picture, or before it is mapped, they show `repr`.
+        return _diagrams().as_notebook_svg(self) if self.binding else None
 
     @property
     def declaration(self) -> Declaration:
@@ -334,6 +351,11 @@ class Lifecycle(Bindable):
             raise DefinitionError(
                 f"{self.location}: lifecycle {self.name!r}: there is no trigger {trigger!r}{nearest(trigger, self.triggers)}"
             )
+
+
+def _diagrams() -> Any:
+    # Pictures are made layers above, from the application on. Who asks a lifecycle to show itself loads them then.
+    return importlib.import_module("usecasecore.diagrams.inline")
 
 
 def lifecycles_of(cls: type) -> tuple[Lifecycle, ...]:
