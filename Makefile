@@ -5,6 +5,8 @@ JOBS ?= 2
 BIN := .venv/bin
 STEP := $(BIN)/python scripts/step.py
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# Those with lifecycles of their own.
+EXAMPLES := inventory loans orders
 SA20_TESTS := $(wildcard tests/unit tests/integration tests/properties)
 
 export PYTHONUNBUFFERED := 1
@@ -13,7 +15,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-latest test-sa20 chaos check format lint types layers docs bench clean
+.PHONY: help demo test test-latest test-sa20 chaos check format lint types layers diagrams diagrams-check docs bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -36,8 +38,8 @@ test-sa20: .venv-sa20/.test
 chaos: .venv/.dev ## inject faults for up to an hour, and count what came of them
 	@$(STEP) "chaos" env USECASECORE_CHAOS=long $(BIN)/python -m pytest -n $(JOBS) --override-ini timeout=3600 tests/chaos
 
-# The quick ones first. Generated files that must not be stale are compared here too, as a target of their own after `layers`.
-check: format lint types layers docs test demo ## everything that must be green before a merge
+# The quick ones first.
+check: format lint types layers diagrams-check docs test demo ## everything that must be green before a merge
 
 format: .venv/.dev
 	@$(STEP) "format" $(BIN)/ruff format --check
@@ -51,6 +53,14 @@ types: .venv/.dev
 
 layers: .venv/.dev
 	@$(STEP) "layers" $(BIN)/lint-imports --no-logo
+
+diagrams: .venv/.dev ## draw the lifecycles of the examples into diagrams/
+	@set -e; for example in $(EXAMPLES); do $(STEP) "diagrams of $$example" \
+	  $(BIN)/usecasecore diagram export --app examples.$$example.app:app -f svg,md -o diagrams/$$example; done
+
+diagrams-check: .venv/.dev
+	@set -e; for example in $(EXAMPLES); do $(STEP) "diagrams of $$example" \
+	  $(BIN)/usecasecore diagram export --check --app examples.$$example.app:app -f svg,md -o diagrams/$$example; done
 
 # Not --quiet: it silences the warnings before --strict can count them.
 docs: .venv/.dev ## build the site into site/, links checked
@@ -71,9 +81,10 @@ clean: ## remove the environments and everything that is built
 	@$(STEP) "install usecasecore" $(BIN)/python $(PIP_INSTALL) --editable .
 	@touch $@
 
-.venv/.dev: pyproject.toml | .venv/bin/python
+.venv/.dev: pyproject.toml scripts/fetch_mermaid.py | .venv/bin/python
 	@$(STEP) "upgrade pip" $(BIN)/python $(PIP_INSTALL) --upgrade "pip>=25.1"
 	@$(STEP) "install usecasecore and the tools" $(BIN)/python $(PIP_INSTALL) --editable . --group dev
+	@$(STEP) "fetch mermaid.js" $(BIN)/python scripts/fetch_mermaid.py .venv/mermaid
 	@touch $@ .venv/.runtime
 
 .venv-sa20/.test: pyproject.toml | .venv-sa20/bin/python .venv/bin/python

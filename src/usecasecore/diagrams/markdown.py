@@ -9,7 +9,7 @@ from usecasecore.diagrams import stamp
 from usecasecore.diagrams.labels import UNBOUND, edge_label
 from usecasecore.diagrams.mermaid import mermaid_lines
 from usecasecore.diagrams.model import Diagram, Edge, EdgeKind
-from usecasecore.diagrams.text import shown
+from usecasecore.diagrams.text import flat, shown
 
 __all__ = ["to_markdown"]
 
@@ -28,7 +28,7 @@ def to_markdown(diagram: Diagram) -> str:
 def _lines(diagram: Diagram) -> Iterator[str]:
     yield from ("", f"# {_text(diagram.title)}", "")
     if diagram.description:
-        yield from (_text(" ".join(diagram.description.split())), "")
+        yield from (_text(flat(diagram.description)), "")
     yield from ("```mermaid", *mermaid_lines(diagram), "```", "")
     yield from _table(("Transition", "From", "To", "Guards", "Use case", "Emits"), [_edge(edge) for edge in diagram.edges])
     if any(node.description for node in diagram.nodes):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from usecasecore.diagrams import stamp
 from usecasecore.diagrams.model import Diagram
 from usecasecore.diagrams.notation import Notation, state_lines
-from usecasecore.diagrams.text import shown
+from usecasecore.diagrams.text import flat, shown
 
 __all__ = ["mermaid_lines", "to_mermaid"]
 
@@ -30,9 +30,9 @@ def to_mermaid(diagram: Diagram) -> str:
 def mermaid_lines(diagram: Diagram) -> Iterator[str]:
     """Yield the lines of the diagram without the stamp."""
     yield "stateDiagram-v2"
-    yield f"{_INDENT}accTitle: {_escaped(diagram.title)}"
+    yield f"{_INDENT}accTitle: {_escaped(flat(diagram.title))}"
     if diagram.description:
-        yield f"{_INDENT}accDescr: {_escaped(' '.join(diagram.description.split()))}"
+        yield f"{_INDENT}accDescr: {_escaped(flat(diagram.description))}"
     for line in state_lines(diagram, _NOTATION):
         yield _INDENT + line
 

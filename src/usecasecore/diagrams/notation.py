@@ -44,6 +44,10 @@ class _Writer:
         self._diagram, self._notation = diagram, notation
         self._nodes = {node.name: node for node in diagram.nodes}
         self._ends = ends_of(diagram)
+        self._internal: dict[str, list[Edge]] = {}
+        for edge in diagram.edges:
+            if edge.internal and edge.source is not None and not self._nodes[edge.source].composite:
+                self._internal.setdefault(edge.source, []).append(edge)
         self._stand_ins: dict[str, list[StandIn]] = {}
         points = [end for ends in self._ends.values() for end in (ends.tail, ends.head) if isinstance(end, StandIn)]
         for point in dict.fromkeys(points):
@@ -54,7 +58,8 @@ class _Writer:
         if any(edge.kind is EdgeKind.DELETION and edge.source is None for edge in self._diagram.edges):
             yield f'state "any state" as {_ANY}'
         for edge in self._diagram.edges:
-            yield self._arrow(edge, self._ends[edge.id])
+            if not (edge.internal and isinstance(self._ends[edge.id].tail, Node)):
+                yield self._arrow(edge, self._ends[edge.id])
         if self._diagram.unbound_use_cases:
             yield f'state "use cases that fire nothing" as {_UNBOUND}'
         for binding in self._diagram.unbound_use_cases:
@@ -74,6 +79,8 @@ class _Writer:
             yield opened
             if described:
                 yield f"{_id(node)} : {described}"
+            # Here, inside of the state around it: further out Mermaid would take it for a state there.
+            yield from (f"{_id(node)} : {self._said(edge)}" for edge in self._internal.get(node.name, ()))
             if node.final:
                 yield f"{_id(node)} --> {_POINT}"
 
@@ -86,8 +93,6 @@ class _Writer:
 
     def _arrow(self, edge: Edge, ends: Ends) -> str:
         said = self._said(edge)
-        if edge.internal and isinstance(ends.tail, Node):
-            return f"{_id(ends.tail)} : {said}"
         tail = _id(ends.tail) if ends.tail else _POINT if edge.kind is EdgeKind.CREATION else _ANY
         head = _id(ends.head) if ends.head else _POINT
         arrow = self._notation.unbound_arrow if edge.unbound else "-->"

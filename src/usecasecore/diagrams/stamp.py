@@ -18,8 +18,19 @@ from usecasecore.diagrams.model import Diagram
 __all__ = ["comments", "into_pdf", "into_png", "stamped", "stamped_digest", "svg_metadata"]
 
 _DIGEST, _MODEL = "usecasecore-digest", "usecasecore-model"
-_FOUND_DIGEST = re.compile(rb"usecasecore-digest\W{1,2}(sha256:[0-9a-f]{64})")
-_FOUND_MODEL = re.compile(rb"usecasecore-model\W{1,2}(?=\{)([\x20-\x7e]*)")
+_SVG_ELEMENT = '<usecasecore xmlns="urn:usecasecore:diagram">'
+_PDF_START = "<< /Producer (usecasecore) /"
+# Each is found only where it is written, which nothing in a name can look like: there names start no line, no tag, no chunk
+# and no PDF dictionary.
+_COMMENT = rb"^(?://|%%|'|<!--) "
+_HASH = rb"sha256:[0-9a-f]{64}"
+_SVG, _PDF = re.escape(_SVG_ELEMENT.encode()), re.escape(_PDF_START.encode())
+_FOUND_DIGEST = re.compile(rb"(?:%b|%b|%b|tEXt)usecasecore-digest(?: \(?|\0)(%b)" % (_COMMENT, _SVG, _PDF, _HASH), re.MULTILINE)
+_FOUND_MODEL = re.compile(
+    rb"(?:%b|%busecasecore-digest %b\n|%busecasecore-digest \(%b\) /|tEXt)usecasecore-model(?: \(?|\0)(?=\{)([\x20-\x7e]*)"
+    % (_COMMENT, _SVG, _HASH, _PDF, _HASH),
+    re.MULTILINE,
+)
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _ESCAPED = re.compile(r"[<>&%]|-(?=-)")
 
@@ -36,10 +47,7 @@ def comments(diagram: Diagram, start: str, end: str = "") -> tuple[str, str]:
 
 def svg_metadata(diagram: Diagram) -> str:
     """Return the element that goes into an SVG, below its root."""
-    return (
-        f'<metadata><usecasecore xmlns="urn:usecasecore:diagram">{_DIGEST} {digest(diagram)}\n'
-        f"{_MODEL} {_escaped(compact(diagram))}</usecasecore></metadata>"
-    )
+    return f"<metadata>{_SVG_ELEMENT}{_DIGEST} {digest(diagram)}\n{_MODEL} {_escaped(compact(diagram))}</usecasecore></metadata>"
 
 
 def into_png(png: bytes, diagram: Diagram) -> bytes:
@@ -68,8 +76,8 @@ def into_pdf(pdf: bytes, diagram: Diagram) -> bytes:
         raise ValueError("this is no PDF that can be added to")
     number = max(map(int, sizes))
     start = len(pdf) + 1
-    entries = " ".join(f"/{keyword} ({_pdf_text(text)})" for keyword, text in _entries(diagram))
-    information = f"\n{number} 0 obj\n<< /Producer (usecasecore) {entries} >>\nendobj\n".encode("ascii")
+    entries = " /".join(f"{keyword} ({_pdf_text(text)})" for keyword, text in _entries(diagram))
+    information = f"\n{number} 0 obj\n{_PDF_START}{entries} >>\nendobj\n".encode("ascii")
     table = f"xref\n{number} 1\n{start:010d} 00000 n \n".encode()
     trailer = f"<< /Size {number + 1} /Root {roots[-1].decode()} /Info {number} 0 R /Prev {int(starts[-1])} >>"
     end = f"trailer\n{trailer}\nstartxref\n{len(pdf) + len(information)}\n%%EOF\n".encode()

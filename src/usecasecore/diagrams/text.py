@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-__all__ = ["shown", "wrapped"]
+__all__ = ["flat", "shown", "wrapped"]
 
 # What ends a line, steers a terminal, turns the direction of the text around or can't be encoded is shown instead of obeyed.
 _UNSEEN = {
@@ -24,6 +24,11 @@ def shown(text: str) -> str:
     return text.translate(_VISIBLE)
 
 
+def flat(text: str) -> str:
+    """Return a text in one line, white space as single spaces; one of nothing else is written out, for it must not vanish."""
+    return shown(" ".join(text.split()) or text.replace(" ", "\\x20"))
+
+
 def wrapped(text: str, width: int = 40) -> tuple[str, ...]:
-    """Return a text in lines of at most so many characters, white space as single spaces; words that are longer are split."""
-    return tuple(textwrap.wrap(shown(" ".join(text.split())), width))
+    """Return a text, made flat, in lines of at most so many characters; words that are longer are split."""
+    return tuple(textwrap.wrap(flat(text), width))
