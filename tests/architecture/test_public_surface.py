@@ -118,7 +118,6 @@ FACTS: dict[str, Any] = {
     "reason": "it is no JSON",
     "detail": "gone",
     "format": "svg",
-    "reason": "none is installed",
     "ways": ["install it"],
     "program": "dot",
 }

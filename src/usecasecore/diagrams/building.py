@@ -34,7 +34,11 @@ def diagram_of(lifecycle: Lifecycle, application: Application | None = None, det
         title=lifecycle.aggregate.__name__ + ("" if lifecycle.attribute == "lifecycle" else f".{lifecycle.attribute}"),
         detail=Detail.FULL,
         nodes=tuple(map(_node, graph.states)),
-        edges=(_creation(lifecycle, registrations, known=known), *_transitions(lifecycle, registrations, known=known)),
+        edges=(
+            _creation(lifecycle, registrations, known=known),
+            *_transitions(lifecycle, registrations, known=known),
+            *_deletions(lifecycle, registrations),
+        ),
         application=application.name if application else None,
         unbound_use_cases=tuple(_binding(one) for one in registrations if _idle(one, lifecycle)),
         separator=graph.separator,
@@ -128,6 +132,18 @@ def _transitions(lifecycle: Lifecycle, registrations: Iterable[Registration], *,
     return numbered(edges)
 
 
+def _deletions(lifecycle: Lifecycle, registrations: Iterable[Registration]) -> Iterator[Edge]:
+    """Yield the deletions: after a trigger was fired from where it leads, else from any state."""
+    for one in registrations:
+        if not issubclass(lifecycle.aggregate, one.deletes):
+            continue
+        fired = _fired(one, lifecycle)
+        reached = (edge.dest or edge.source for edge in lifecycle.graph.edges if edge.trigger in fired)
+        for source in dict.fromkeys(reached) or (None,):
+            parts = [EdgeKind.DELETION.value, *(identifier(name) for name in (one.name, source) if name is not None)]
+            yield Edge("-".join(parts), EdgeKind.DELETION, source, None, bindings=(_binding(one),))
+
+
 def _guards(lifecycle: Lifecycle) -> dict[int, tuple[Guard, ...]]:
     """Return the guards of each declared edge that an aggregate can take, with their reasons, by its index."""
     paths: list[Any] = lifecycle.machine.get_transitions()
@@ -172,5 +188,7 @@ def _idle(registration: Registration, lifecycle: Lifecycle) -> bool:
     """Whether a use case loads the aggregate of a lifecycle, and leaves all of its lifecycles alone."""
     aggregate = lifecycle.aggregate
     if not issubclass(aggregate, registration.loads) or _creates(registration, lifecycle):
+        return False
+    if issubclass(aggregate, registration.deletes):
         return False
     return not any(issubclass(aggregate, one.aggregate) for one in registration.fires)

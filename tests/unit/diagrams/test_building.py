@@ -77,6 +77,29 @@ class ReadDocument(UseCase[Read, Document, Done]):
         return Done()
 
 
+class Shred(Command[Done]):
+    id: Annotated[UUID, Key(Document.id)]
+
+
+class Annul(Command[Done]):
+    id: Annotated[UUID, Key(Document.id)]
+
+
+class ShredDocument(UseCase[Shred, Document, Done]):
+    deletes = Document
+
+    def apply(self, command: Shred, state: Document, context: ExecutionContext, /) -> Done:
+        return Done()
+
+
+class AnnulDocument(UseCase[Annul, Document, Done]):
+    trigger = "sign"
+    deletes = Document
+
+    def apply(self, command: Annul, state: Document, context: ExecutionContext, /) -> Done:
+        return Done()
+
+
 class DrawContract(UseCase[Draw, None, Done]):
     creates = Contract
 
@@ -115,6 +138,17 @@ def test_a_use_case_that_loads_the_aggregate_and_fires_nothing_stands_out() -> N
     diagram = diagram_of(Document.lifecycle, documents)
     assert [binding.use_case for binding in diagram.unbound_use_cases] == ["ReadDocument"]
     assert diagram.edges[0].unbound  # DrawContract makes contracts, which have their own diagram
+
+
+def test_a_deletion_leads_out_of_the_state_that_the_trigger_leads_to_or_of_any() -> None:
+    shredding = Application([SignDocument, ShredDocument, AnnulDocument], AllowAll())
+    diagram = diagram_of(Document.lifecycle, shredding)
+    deletions = [edge for edge in diagram.edges if edge.kind is EdgeKind.DELETION]
+    assert [(edge.id, edge.source, edge.use_cases) for edge in deletions] == [
+        ("deletion-ShredDocument", None, ("ShredDocument",)),
+        ("deletion-AnnulDocument-signed", "signed", ("AnnulDocument",)),
+    ]
+    assert diagram.unbound_use_cases == ()
 
 
 def test_a_use_case_of_a_base_class_also_goes_along_the_arrows_of_a_subclass() -> None:
