@@ -75,27 +75,28 @@ class _Drawing:
                 graph.node(node.id, label=self._label(node), id=node.id, peripheries="2" if node.final else "1")
 
     def _cluster(self, graph: Digraph, node: Node) -> None:
-        with graph.subgraph(name=f"cluster_{node.id}") as inside:
-            inside.attr(
-                label=self._label(node),
-                id=node.id,
-                labeljust="l",
-                fontname=_FONT,
-                fontsize="13",
-                fontcolor=_INK,
-                style="rounded,filled",
-                color=_LINE,
-                fillcolor="#ffffff",
-                margin="14",
-            )
-            if node.initial_child:
-                inside.node(f"initial-{node.id}", **{**_POINT, "width": "0.1"})
-            self._states(inside, [self._nodes[name] for name in node.children])
-            if node.initial_child:
-                child = self._nodes[node.initial_child]
-                inside.edge(f"initial-{node.id}", self._anchor(child), **_cut("lhead", child))
-            for point in self._stand_ins.get(node.name, ()):
-                inside.node(point.id, label=_markup(_small([point.label])), **_ANYWHERE)
+        inside = Digraph(f"cluster_{node.id}")
+        inside.attr(
+            label=self._label(node),
+            id=node.id,
+            labeljust="l",
+            fontname=_FONT,
+            fontsize="13",
+            fontcolor=_INK,
+            style="rounded,filled",
+            color=_LINE,
+            fillcolor="#ffffff",
+            margin="14",
+        )
+        if node.initial_child:
+            inside.node(f"initial-{node.id}", **{**_POINT, "width": "0.1"})
+        self._states(inside, [self._nodes[name] for name in node.children])
+        if node.initial_child:
+            child = self._nodes[node.initial_child]
+            inside.edge(f"initial-{node.id}", self._anchor(child), **_cut("lhead", child))
+        for point in self._stand_ins.get(node.name, ()):
+            inside.node(point.id, label=_markup(_small([point.label])), **_ANYWHERE)
+        graph.subgraph(inside)
 
     def _edge(self, edge: Edge) -> None:
         ends = self._ends[edge.id]
