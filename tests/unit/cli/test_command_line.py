@@ -78,7 +78,7 @@ def test_an_unknown_command_names_the_nearest_and_all_others(run: CommandLine) -
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines() == [
         "error: there is no command 'usecasecore db upgrad'",
-        "hint: did you mean 'usecasecore db upgrade'? known: usecasecore db check, usecasecore db upgrade",
+        "hint: did you mean 'usecasecore db upgrade'? known: usecasecore db adopt, usecasecore db check, usecasecore db upgrade",
     ]
 
 
