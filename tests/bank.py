@@ -46,6 +46,15 @@ class BlockingRuntime:
     def transaction(self, work: Any, **said: Any) -> Any:
         return self._await(self._runtime.transaction(work, **said))
 
+    def explain(self, command: Any, **said: Any) -> Any:
+        return self._await(self._runtime.explain(command, **said))
+
+    def allowed(self, aggregate: Any, key: Any, **said: Any) -> Any:
+        return self._await(self._runtime.allowed(aggregate, key, **said))
+
+    def allowed_many(self, aggregate: Any, keys: Any, **said: Any) -> Any:
+        return self._await(self._runtime.allowed_many(aggregate, keys, **said))
+
     def check(self) -> None:
         self._await(self._runtime.check())
 

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from usecasecore.policy import AllowAll, Decision, Policy, PolicyRequest
     from usecasecore.runtime import Limits, Runtime
     from usecasecore.runtime.asynchronous import AsyncRuntime
+    from usecasecore.runtime.explanation import Action, Actions, Explanation, Possibility
     from usecasecore.runtime.transaction import Transaction
     from usecasecore.tenancy import Tenancy
     from usecasecore.upcasts import Upcast
     from usecasecore.usecase import Load, Scope, UseCase, use_case
 
 __all__ = [
+    "Action",
+    "Actions",
     "Actor",
     "AllowAll",
     "Application",
@@ -38,6 +41,7 @@ __all__ = [
     "DomainError",
     "DomainEvent",
     "ExecutionContext",
+    "Explanation",
     "Job",
     "Key",
     "Lifecycle",
@@ -46,6 +50,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "PolicyRequest",
+    "Possibility",
     "Rejected",
     "Result",
     "Runtime",
@@ -76,6 +81,7 @@ _HOMES = {
     "policy": ("AllowAll", "Decision", "Policy", "PolicyRequest"),
     "runtime": ("Limits", "Runtime"),
     "runtime.asynchronous": ("AsyncRuntime",),
+    "runtime.explanation": ("Action", "Actions", "Explanation", "Possibility"),
     "runtime.transaction": ("Transaction",),
     "tenancy": ("Tenancy",),
     "usecase": ("Load", "Scope", "UseCase", "use_case"),

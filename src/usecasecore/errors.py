@@ -6,6 +6,7 @@
     │   ├── StateWriteRefused      a state or version column written past the runtime
     │   ├── TransactionEnded       user code ended the runtime's transaction
     │   ├── Undeclared             an event, a job or a refusal that the use case does not declare
+    │   ├── WriteRefused           code that is only asked, by `explain` or `allowed`, wanted to change something
     │   └── WrongResult            a result or a creation other than the declared one
     ├── Rejected                   the caller: decided, nothing changed
     │   ├── InvalidCommand
@@ -75,6 +76,7 @@ __all__ = [
     "UndeclaredState",
     "UnsafeDatabase",
     "UseCaseError",
+    "WriteRefused",
     "WrongResult",
 ]
 
@@ -240,6 +242,24 @@ class Undeclared(ContractViolation):
         self.declared = tuple(declared)
         listed = ", ".join(self.declared) or "nothing"
         super().__init__(f"{use_case}: {type_name} is not in `{what}` (declared: {listed}); add it there")
+
+
+class WriteRefused(ContractViolation):
+    """A policy, a guard or another part of a use case wanted to change something while it was only asked. Nothing changed.
+
+    Attributes:
+        use_case: The use case that was asked about.
+        how: What it did.
+    """
+
+    code = "write_refused"
+
+    def __init__(self, *, use_case: str, how: str) -> None:
+        self.use_case, self.how = use_case, how
+        super().__init__(
+            f"{use_case}: {how} is refused while the use case is only asked about; policies, guards, `prepare`, `select` and "
+            "`choose_trigger` may read, and leave changes to `apply`"
+        )
 
 
 class WrongResult(ContractViolation):

@@ -35,7 +35,8 @@ def test_the_readme_prints_what_it_says(
     test_the_blocks_of_a_page_run(ROOT / "README.md", tmp_path, monkeypatch)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ["submitted", "True 2", "order: 'submit' is not possible from 'submitted'; possible: cancel"]
-    assert "no use case is registered that can" in lines[3]
+    assert lines[3:5] == ["['stale_version', 'transition_not_allowed']", "SubmitOrder no"]
+    assert "no use case is registered that can" in lines[5]
 
 
 def test_the_page_on_adoption_prints_what_it_says(

@@ -13,7 +13,15 @@ from sqlalchemy import Connection, Select, func, select
 from usecasecore.ledger.entries import EntryKind
 from usecasecore.ledger.tables import ledger_tables
 
-__all__ = ["RecordedEntry", "audited_aggregates", "command_entries", "latest_entries", "trail"]
+__all__ = [
+    "RecordedEntry",
+    "audited_aggregates",
+    "command_entries",
+    "latest_entries",
+    "latest_of",
+    "state_since",
+    "trail",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +95,39 @@ def trail(connection: Connection, schema: str | None, aggregate: str, aggregate_
     table = ledger_tables(schema).audit
     one = (table.c.aggregate == aggregate, table.c.aggregate_id == aggregate_id)
     return _entries(connection, select(table).where(*one).order_by(table.c.version))
+
+
+def latest_of(
+    connection: Connection, schema: str | None, aggregate: str, aggregate_id: str, *, limit: int
+) -> list[RecordedEntry]:
+    """Return the newest entries of one aggregate, the newest last."""
+    table = ledger_tables(schema).audit
+    one = (table.c.aggregate == aggregate, table.c.aggregate_id == aggregate_id)
+    return _entries(connection, select(table).where(*one).order_by(table.c.version.desc()).limit(limit))[::-1]
+
+
+def state_since(
+    connection: Connection, schema: str | None, aggregate: str, aggregate_id: str, lifecycle: str, state: str
+) -> datetime | None:
+    """Return when an aggregate came into the state that it is in, by its entries; None where they don't tell.
+
+    A transition that leads from a state to itself is no coming in.
+    """
+    columns = ledger_tables(schema).audit.c
+    statement = select(columns.occurred_at).where(columns.aggregate == aggregate, columns.aggregate_id == aggregate_id)
+    came_in = (columns.lifecycle == lifecycle, columns.to_state == state, columns.from_state.is_distinct_from(state))
+    found = connection.execute(statement.where(*came_in).order_by(columns.version.desc()).limit(1)).scalar()
+    if found is None:
+        # The first entry names one lifecycle, but all of them begin with it.
+        moved = select(columns.version).where(
+            columns.aggregate == aggregate,
+            columns.aggregate_id == aggregate_id,
+            columns.lifecycle == lifecycle,
+            columns.from_state.is_distinct_from(columns.to_state),
+        )
+        if connection.execute(moved.limit(1)).first() is None:
+            found = connection.execute(statement.where(columns.version == 1)).scalar()
+    return found
 
 
 def command_entries(connection: Connection, schema: str | None, command_id: UUID) -> list[RecordedEntry]:

@@ -35,11 +35,13 @@ class Callback:
     Attributes:
         name: As declared; a callable's own name.
         call: Takes the event; returns what the callback returns.
+        takes_event: Whether the callback gets to see the event; others are called with its `model` at most.
         function: What carries the reason and the docstring; None for a mapped attribute.
     """
 
     name: str
     call: Call
+    takes_event: bool
     function: object = None
 
 
@@ -55,7 +57,7 @@ def resolve(cls: type, declared: object) -> Callback:
     if not callable(function):
         raise LookupError(f"{declared!r} is neither a name nor callable")
     name = getattr(function, "__name__", type(function).__name__)
-    return Callback(name, _free_call(name, function), function)
+    return Callback(name, *_free_call(name, function), function)
 
 
 def _named(cls: type, name: str) -> Callback:
@@ -66,17 +68,17 @@ def _named(cls: type, name: str) -> Callback:
             known = (each for each in dir(cls) if not each.startswith("_"))
             raise LookupError(f"{cls.__name__} has no {name!r}{nearest(name, known)}") from None
         function = _imported(name)
-        return Callback(name, _free_call(name, function), function)
+        return Callback(name, *_free_call(name, function), function)
     if isinstance(found, staticmethod):
-        return Callback(name, _free_call(name, found.__func__), found.__func__)
+        return Callback(name, *_free_call(name, found.__func__), found.__func__)
     if isinstance(found, FunctionType):
-        return Callback(name, _method_call(name, found, skip=1), found)
+        return Callback(name, *_method_call(name, found, skip=1), found)
     bound = getattr(cls, name, None)
     if callable(bound) and hasattr(found, "__get__"):
-        return Callback(name, _method_call(name, bound, skip=0), _unwrapped(found))
+        return Callback(name, *_method_call(name, bound, skip=0), _unwrapped(found))
     if callable(found):
-        return Callback(name, _free_call(name, found), found)
-    return Callback(name, _attribute_call(name), _unwrapped(found))
+        return Callback(name, *_free_call(name, found), found)
+    return Callback(name, _attribute_call(name), False, _unwrapped(found))
 
 
 def _unwrapped(declared: Any) -> Any:
@@ -116,27 +118,27 @@ def _attribute_call(name: str) -> Call:
     return lambda event: getattr(event.model, name)
 
 
-def _method_call(name: str, function: Callable[..., Any], *, skip: int) -> Call:
+def _method_call(name: str, function: Callable[..., Any], *, skip: int) -> tuple[Call, bool]:
     required, optional = _parameters(name, function, skip)
     if len(required) > 1:
         raise LookupError(f"{name!r} takes {len(required)} arguments; a method gets at most the event")
     if required or _wants_event(optional[:1]):
-        return lambda event: getattr(event.model, name)(event)
-    return lambda event: getattr(event.model, name)()
+        return (lambda event: getattr(event.model, name)(event)), True
+    return (lambda event: getattr(event.model, name)()), False
 
 
-def _free_call(name: str, function: Callable[..., Any]) -> Call:
+def _free_call(name: str, function: Callable[..., Any]) -> tuple[Call, bool]:
     required, optional = _parameters(name, function, 0)
     taken = required + optional
     if len(required) > 2:
         raise LookupError(f"{name!r} takes {len(required)} arguments; it gets at most the aggregate and the event")
     if len(required) == 2 or (taken and not _wants_event(taken[:1]) and _wants_event(taken[1:2])):
-        return lambda event: function(event.model, event)
+        return (lambda event: function(event.model, event)), True
     if _wants_event(taken[:1]):
-        return lambda event: function(event)
+        return (lambda event: function(event)), True
     if required or _is_open(taken):
-        return lambda event: function(event.model)
-    return lambda event: function()
+        return (lambda event: function(event.model)), False
+    return (lambda event: function()), False
 
 
 def _parameters(name: str, function: Callable[..., Any], skip: int) -> tuple[list[Parameter], list[Parameter]]:

@@ -49,14 +49,16 @@ class Guard:
     Attributes:
         name: As declared.
         reason: What a refusal by it says.
+        takes_event: Whether it gets to see more than the aggregate.
         wanted: The answer that lets the transition through: True under `conditions`, False under `unless`.
     """
 
-    __slots__ = ("_call", "name", "reason", "wanted")
+    __slots__ = ("_call", "name", "reason", "takes_event", "wanted")
 
     def __init__(self, callback: Callback, *, wanted: bool) -> None:
         self.name, self.wanted = callback.name, wanted
         self.reason = _reason_of(callback) or f"{callback.name!r} is {'not true' if wanted else 'true'}"
+        self.takes_event = callback.takes_event
         self._call: Call = callback.call
 
     def __call__(self, event: Any) -> bool:

@@ -88,6 +88,7 @@ class Path(PeerTransition):
 
     Attributes:
         edge: The declaration that it comes from.
+        guards: What is asked before it is taken, in this order.
         leaves: The exit callbacks of all the states that are left, the innermost first.
         enters: The enter callbacks of all the states that are entered, the outermost first.
     """
@@ -111,6 +112,7 @@ class Path(PeerTransition):
         )
         self.conditions = [_Asked(guard, edge) for guard in calls.guards]
         self.edge, self.leaves, self.enters = edge, leaves, enters
+        self.guards = calls.guards
 
     def execute(self, event_data: EventData) -> bool:
         """Do what pytransitions does, and leave a note of the transition that was made."""
@@ -206,3 +208,21 @@ class SharedMachine(Machine):
         attempt = Attempt()
         self.events[trigger].trigger(model, command=command, context=context, **{_ATTEMPT: attempt})
         return attempt
+
+    def candidates(self, state: str, trigger: str) -> tuple[Path, ...]:
+        """Return the paths that a trigger may take from a state, in the order in which they are tried."""
+        event = self.events.get(trigger)
+        found: Any = () if event is None else event.transitions.get(state, ())
+        return tuple(found)
+
+    def question(self, state: str, trigger: str, model: object, said: dict[str, Any]) -> EventData:
+        """Return the event with which the guards of a trigger are asked; nothing is fired.
+
+        Args:
+            state: The state that the model is in.
+            trigger: A trigger that some state declares.
+            model: The aggregate.
+            said: What guards find as `event.kwargs`.
+        """
+        event = self.events[trigger]
+        return EventData(self.states[state], event, self, model, args=(), kwargs=said)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
 from usecasecore.messages import Command, Result
+from usecasecore.runtime.action_table import ActionTable
 from usecasecore.runtime.call import Asked, Call
 from usecasecore.runtime.caller import join
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
+from usecasecore.runtime.explain import WouldItRun
+from usecasecore.runtime.explanation import Actions, Explanation
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
+from usecasecore.runtime.possible import WhatIsPossible
+from usecasecore.runtime.reading import Question, ReadingSession, after_failure
 from usecasecore.runtime.retry import typed
 from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
@@ -67,6 +72,7 @@ class AsyncRuntime:
         self.ledger_schema = ledger_schema
         self._shell = Shell(engine.sync_engine, application, clock, limits, ledger_schema, tenancy)
         self._commands = AsyncEngine(command_engine(engine.sync_engine, self._shell.limits))
+        self._actions = ActionTable(self._shell.plans, application.policy)
         self._create = create
         self._asynchronous_commit = asynchronous_commit
         self._checked = False
@@ -156,6 +162,45 @@ class AsyncRuntime:
             return await session.run_sync(lambda one: join(self._shell, plan, call, one))
         return await self._until_decided(OneCommand(self._shell, plan, call))
 
+    async def explain(
+        self,
+        command: Command[Any],
+        /,
+        *,
+        actor: Actor = ANONYMOUS,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> Explanation:
+        """Return what `execute` would do with a command, and every reason why it would refuse it; see `Runtime.explain`."""
+        asked = Asked(
+            actor=actor,
+            idempotency_key=idempotency_key,
+            expected_version=expected_version,
+            reason=reason,
+            request_id=request_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+        question = WouldItRun(self._shell, command, asked)
+        return question.known if question.known is not None else await self._ask(question)
+
+    async def allowed(self, aggregate: type[Any], key: Any, *, actor: Actor = ANONYMOUS) -> Actions:
+        """Return what can be done with an aggregate, as it is now; see `Runtime.allowed`."""
+        question = WhatIsPossible(self._shell, self._actions, aggregate, [key], actor)
+        for answer in await self._ask(question):
+            return answer
+        raise question.not_found()
+
+    async def allowed_many(
+        self, aggregate: type[Any], keys: Iterable[Any] | Select[Any], *, actor: Actor = ANONYMOUS
+    ) -> tuple[Actions, ...]:
+        """Do what `allowed` does for many aggregates, with one query for the rows; see `Runtime.allowed_many`."""
+        return await self._ask(WhatIsPossible(self._shell, self._actions, aggregate, keys, actor))
+
     async def check(self) -> None:
         """Make sure that the database keeps the runtime's promises; see `Runtime.check`."""
         try:
@@ -180,6 +225,23 @@ class AsyncRuntime:
     async def transaction(self, work: Callable[[Transaction], T], /, *, idempotency_key: str | None = None) -> T:
         """Run several commands in one transaction; see `Runtime.transaction`. `work` is a plain function, as use cases are."""
         return await self._until_decided(SeveralCommands(self._shell, work, idempotency_key))
+
+    async def _ask(self, question: Question[T]) -> T:
+        if not self._checked:
+            await self.check()
+        async with self._queue:
+            while True:
+                session = AsyncSession(self.engine, sync_session_class=ReadingSession)
+                inner: Any = session.sync_session
+                try:
+                    return await session.run_sync(lambda _, inner=inner: question.ask(inner))  # type: ignore[misc]  # as below
+                except Exception as error:  # noqa: BLE001 - raised below, or asked again
+                    decision = after_failure(question, error, inner)
+                finally:
+                    await asyncio.shield(session.run_sync(_discard))
+                if isinstance(decision, Exception):
+                    raise decision
+                await asyncio.sleep(decision)
 
     async def _until_decided(self, work: Work[T]) -> T:
         if not self._checked:

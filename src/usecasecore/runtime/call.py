@@ -22,7 +22,7 @@ from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.redaction import Redactor
 
-__all__ = ["Asked", "Call", "validated"]
+__all__ = ["Asked", "Call", "check_by_use_case", "faults_of", "undeclared_refusal", "validated", "well_formed"]
 
 _FINGERPRINT = b"usecasecore fingerprint 1\n"
 _KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
@@ -72,10 +72,21 @@ def validated(plan: Plan, command: Command[Any], asked: Asked, now: datetime, li
         InvalidCommand: For values that don't fit their fields, that no database stores, or that exceed the limits.
         DomainError: From the use case's `validate`.
     """
+    call = well_formed(plan, command, asked, now, limits)
+    check_by_use_case(plan, command)
+    return call
+
+
+def well_formed(plan: Plan, command: Command[Any], asked: Asked, now: datetime, limits: Limits) -> Call:
+    """Check what `validated` checks, but for the use case's own `validate`.
+
+    Raises:
+        InvalidCommand: See `validated`.
+    """
     if now.tzinfo is None:
         raise ValueError("the runtime's clock gave a naive time; it must be aware")
     name = plan.command.__name__
-    errors = _faults_of(asked, plan.reason_required, tenants=plan.tenancy is not None)
+    errors = faults_of(asked, plan.reason_required, tenants=plan.tenancy is not None)
     if asked.expected_version is not None and not plan.subject_name:
         message = "this use case has no single aggregate whose version could be expected"
         errors.append({"loc": ("expected_version",), "msg": message, "type": "invalid_call"})
@@ -92,7 +103,6 @@ def validated(plan: Plan, command: Command[Any], asked: Asked, now: datetime, li
     if plan.sensitive:
         clean = command.model_dump(mode="json", exclude_unset=True, context=REDACT)
         redactor, redacted = Redactor.between(fields, clean), canonical(clean)
-    _user_validation(plan, command)
     key = asked.idempotency_key
     return Call(
         command=command,
@@ -139,7 +149,8 @@ def _text(fields: dict[str, Any], limits: Limits) -> str:
     return text
 
 
-def _faults_of(asked: Asked, reason_required: bool, *, tenants: bool) -> list[dict[str, Any]]:
+def faults_of(asked: Asked, reason_required: bool, *, tenants: bool) -> list[dict[str, Any]]:
+    """Return what is wrong with what goes with a command, in the form of `InvalidCommand.errors`."""
     faults: list[dict[str, Any]] = []
 
     def wrong(field: str, message: str) -> None:
@@ -182,7 +193,13 @@ def _text_fault(value: object, limit: int) -> str | None:
     return f"it {wrong}" if wrong else None
 
 
-def _user_validation(plan: Plan, command: Command[Any]) -> None:
+def check_by_use_case(plan: Plan, command: Command[Any]) -> None:
+    """Have the use case's own `validate` look at the command.
+
+    Raises:
+        DomainError: One that the use case declares.
+        Undeclared: For another.
+    """
     try:
         plan.use_case.validate(command)
     except DomainError as refusal:

@@ -33,7 +33,7 @@ from usecasecore.runtime.scopes import lock_scopes
 from usecasecore.runtime.session import CommandSession
 from usecasecore.steps import Step
 
-__all__ = ["execute"]
+__all__ = ["answer_of", "authorize", "check_version", "chosen_trigger", "execute", "replay"]
 
 _Answer: TypeAlias = tuple[bool, str, Exception | None]
 
@@ -55,14 +55,14 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, 
     found = plan.loader.load(session, call, lock_timeout)
     if isinstance(found, StoredResult):
         session.leave()
-        return _replay(plan, call, found)
+        return replay(plan, call, found)
     changes = Changes(plan, call, session, join)
     context = changes.context()
     with changes.having(found):
         if found.subject is not None:
             session.seen_version = getattr(found.subject, plan.plan_of(type(found.subject)).version)
-        _authorize(plan, call, session, found, context)
-        _check_version(plan, call, session.seen_version)
+        authorize(plan, call, session, found, context)
+        check_version(plan, call, session.seen_version)
         if plan.triggers:
             context.transition = _fire(plan, call, session, found, changes, context)
         result = _apply(plan, call, session, found.state, context)
@@ -70,7 +70,13 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, 
     return _record(plan, call, session, changes, context, found, result)
 
 
-def _replay(plan: Plan, call: Call, stored: StoredResult) -> Outcome[Any]:
+def replay(plan: Plan, call: Call, stored: StoredResult) -> Outcome[Any]:
+    """Return the outcome of the earlier run whose result is stored under the key.
+
+    Raises:
+        IdempotencyKeyReused: If it was another command's.
+        ReplayIncompatible: If the result can't be read back.
+    """
     if stored.fingerprint != call.fingerprint:
         raise IdempotencyKeyReused(use_case=plan.name, key=call.key.key)
     kind, version, raw = stored.result_type, stored.result_version, stored.result
@@ -83,7 +89,13 @@ def _replay(plan: Plan, call: Call, stored: StoredResult) -> Outcome[Any]:
     return Outcome(result, call.key.key, True, stored.version, stored.command_id)
 
 
-def _authorize(plan: Plan, call: Call, session: CommandSession, found: Loaded, context: ExecutionContext) -> None:
+def authorize(plan: Plan, call: Call, session: CommandSession, found: Loaded, context: ExecutionContext) -> None:
+    """Ask the policy about what was loaded.
+
+    Raises:
+        AggregateNotFound: If the actor may not know of it.
+        Forbidden: If the actor may not do this to it.
+    """
     session.enter(Step.POLICY)
     request = PolicyRequest(call.asked.actor, plan.permission, plan.name, call.command, found.state, context)
     for aggregate in found.aggregates:
@@ -97,14 +109,15 @@ def _authorize(plan: Plan, call: Call, session: CommandSession, found: Loaded, c
 
 def _asked(session: CommandSession, question: Callable[[PolicyRequest], Any], request: PolicyRequest) -> _Answer:
     """Return the answer, its reason and what went wrong."""
-    yes, reason, cause = _answer(question, request)
+    yes, reason, cause = answer_of(question, request)
+    session.policy_failure = cause
     if steps.watchers:
         session.tell(steps.Answer(question.__name__, yes, reason))
     return yes, reason, cause
 
 
-def _answer(question: Callable[[PolicyRequest], Any], request: PolicyRequest) -> _Answer:
-    # Only a yes is a yes.
+def answer_of(question: Callable[[PolicyRequest], Any], request: PolicyRequest) -> _Answer:
+    """Return a policy's answer, its reason, and what it failed with. Only a yes is a yes."""
     try:
         answer = question(request)
     except Exception as error:  # noqa: BLE001 - whatever a policy fails with, it denies
@@ -114,22 +127,38 @@ def _answer(question: Callable[[PolicyRequest], Any], request: PolicyRequest) ->
     return answer is True, "", None
 
 
-def _check_version(plan: Plan, call: Call, actual: int | None) -> None:
+def check_version(plan: Plan, call: Call, actual: int | None) -> None:
+    """Compare with the version that the caller expects, where they expect one.
+
+    Raises:
+        StaleVersion: If it is another one.
+    """
     expected = call.asked.expected_version
     if expected is not None and actual is not None and expected != actual:
         raise StaleVersion(aggregate=plan.subject_name, expected=expected, actual=actual)
+
+
+def chosen_trigger(plan: Plan, command: Any, state: Any, context: ExecutionContext) -> str:
+    """Return the trigger that a use case fires, which it may choose itself.
+
+    Raises:
+        WrongResult: If it chose one that it doesn't declare.
+        Exception: Whatever `choose_trigger` raises.
+    """
+    if plan.trigger is not None:
+        return plan.trigger
+    trigger: str = plan.choose_trigger(command, state, context)
+    if trigger not in plan.triggers:
+        wanted = f"one of its triggers ({', '.join(plan.triggers)}) from `choose_trigger`"
+        raise WrongResult(use_case=plan.name, expected=wanted, got=repr(trigger))
+    return trigger
 
 
 def _fire(
     plan: Plan, call: Call, session: CommandSession, found: Loaded, changes: Changes, context: ExecutionContext
 ) -> FiredTransition:
     session.enter(Step.FIRE)
-    trigger = plan.trigger
-    if trigger is None:
-        trigger = plan.choose_trigger(call.command, found.state, context)
-        if trigger not in plan.triggers:
-            wanted = f"one of its triggers ({', '.join(plan.triggers)}) from `choose_trigger`"
-            raise WrongResult(use_case=plan.name, expected=wanted, got=repr(trigger))
+    trigger = chosen_trigger(plan, call.command, found.state, context)
     return changes.transition(found.subject, plan.lifecycle_of(found.subject), trigger, context)
 
 

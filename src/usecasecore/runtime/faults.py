@@ -7,7 +7,7 @@ import sqlite3
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError, StatementError
 
-__all__ = ["Fault", "constraint_of", "fault_of", "is_duplicate", "sqlstate_of"]
+__all__ = ["Fault", "constraint_of", "fault_of", "is_duplicate", "is_read_only", "sqlstate_of"]
 
 
 class Fault(enum.Enum):
@@ -71,6 +71,14 @@ def is_duplicate(error: StatementError) -> bool:
     """Say whether a row with such a key is there already."""
     name = getattr(error.orig, "sqlite_errorname", "")
     return sqlstate_of(error) == "23505" or name in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE")
+
+
+def is_read_only(error: BaseException | None) -> bool:
+    """Say whether the database refused to write, or to lock, because the transaction may only read."""
+    if not isinstance(error, StatementError):
+        return False
+    name = getattr(error.orig, "sqlite_errorname", "") or ""
+    return sqlstate_of(error) == "25006" or name.startswith("SQLITE_READONLY")
 
 
 def constraint_of(error: StatementError) -> str:

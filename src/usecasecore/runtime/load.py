@@ -35,7 +35,7 @@ from usecasecore.tenancy import Tenancy
 if TYPE_CHECKING:
     from usecasecore.runtime.call import Call
 
-__all__ = ["Loaded", "Loader", "loader_for", "milliseconds", "row_lock"]
+__all__ = ["Loaded", "Loader", "about_the_value", "loader_for", "milliseconds", "new_of", "of_tenant", "row_lock", "unjoined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,8 @@ class Loader:
         self.use_case = registration.use_case
         self.aggregate_name = aggregate_name(registration.aggregate) if registration.aggregate else ""
         self._registration = registration
-        deletes = registration.deletes
-        aggregate = registration.aggregate
-        self._select = None if aggregate is None else _locking_select(aggregate, registration.keys, deletes, tenancy)
-        self._slots = tuple((slot, _locking_select(slot.aggregate, slot.keys, deletes, tenancy)) for slot in registration.slots)
+        self._select = None if registration.aggregate is None else self._by_key(registration.aggregate, registration.keys)
+        self._slots = tuple((slot, self._by_key(slot.aggregate, slot.keys)) for slot in registration.slots)
 
     def load(self, session: CommandSession, call: Call, lock_timeout: str) -> Loaded | StoredResult:
         """Return what is stored under the key, else what the use case starts from.
@@ -127,7 +125,7 @@ class Loader:
             if row is None and slot.missing == "refuse":
                 raise AggregateNotFound(aggregate=aggregate_name(slot.aggregate), key=", ".join(map(str, values.values())))
             if row is None and slot.missing == "create":
-                aggregate = _created(session, slot, values | self._owner(slot.aggregate, call))
+                aggregate = self._made(session, slot, values | self._owner(slot.aggregate, call))
                 created.append(aggregate)
             found[slot.name] = aggregate
         ordered = {slot.name: found[slot.name] for slot, _ in self._slots}
@@ -139,8 +137,7 @@ class Loader:
     def _found(self, session: CommandSession, call: Call) -> Any:
         aggregate = self._registration.aggregate
         assert aggregate is not None
-        own = _of_tenant(self.use_case.select(call.command), aggregate, self.tenancy)
-        statement = _locked(own, aggregate, self._registration.deletes)
+        statement = self._taken(self.use_case.select(call.command), aggregate)
         try:
             found = session.execute(statement, self._whose(aggregate, call)).scalars().one_or_none()
         except MultipleResultsFound as error:
@@ -161,6 +158,16 @@ class Loader:
                     aggregate=aggregate_name(slot.aggregate), key=", ".join(map(str, key_values(slot, call).values()))
                 )
         return AggregateNotFound(aggregate=self.aggregate_name, key=self._key_text(call))
+
+    def _by_key(self, aggregate: type, keys: Mapping[str, str]) -> Select[Any]:
+        conditions = [getattr(aggregate, column) == bindparam(f"uc_key_{column}") for column in keys]
+        return self._taken(select(aggregate).where(*conditions), aggregate)
+
+    def _taken(self, statement: Select[Any], aggregate: type) -> Select[Any]:
+        return _locked(of_tenant(statement, aggregate, self.tenancy), aggregate, self._registration.deletes)
+
+    def _made(self, session: CommandSession, slot: Slot, values: dict[str, Any]) -> Any:
+        return _inserted(session, new_of(slot, values))
 
     def _key_of(self, call: Call) -> dict[str, Any]:
         key = {f"uc_key_{column}": getattr(call.command, name) for column, name in self.keys.items()}
@@ -186,7 +193,7 @@ class Loader:
         try:
             return session.execute(statement, parameters).one_or_none()
         except (StatementError, OverflowError) as error:
-            if not _about_the_value(error):
+            if not about_the_value(error):
                 raise
         return None  # no row has a key that its column can't hold
 
@@ -203,8 +210,9 @@ class LockingLoader(Loader):
     def __init__(self, registration: Registration, store: PostgresStore, version: str, tenancy: Tenancy | None) -> None:
         super().__init__(registration, store, tenancy)
         self.version = version
-        self._fresh = _one_statement(registration, store, version, tenancy, with_key=False)
-        self._keyed = _one_statement(registration, store, version, tenancy, with_key=True)
+        assert self._select is not None
+        self._fresh = _one_statement(self._select, registration, store, version, with_key=False)
+        self._keyed = _one_statement(self._select, registration, store, version, with_key=True)
 
     def load(self, session: CommandSession, call: Call, lock_timeout: str) -> Loaded | StoredResult:
         """Return what is stored under the key, else the locked aggregate."""
@@ -256,13 +264,18 @@ def _root_table(aggregate: type) -> str:
     return str(mapper.base_mapper.local_table)
 
 
-def _created(session: CommandSession, slot: Slot, values: dict[str, Any]) -> Any:
+def new_of(slot: Slot, values: dict[str, Any]) -> Any:
+    """Return what is made where the row is missing: in its initial state, at version 1, not added to a session."""
     aggregate = slot.aggregate(**values)
     for lifecycle in lifecycles_of(slot.aggregate):
         lifecycle.enter_initial(aggregate)
     version = version_attribute(slot.aggregate)
     assert version is not None
     set_version(aggregate, version, 1)
+    return aggregate
+
+
+def _inserted(session: CommandSession, aggregate: Any) -> Any:
     session.add(aggregate)
     try:
         session.flush()
@@ -281,7 +294,8 @@ def milliseconds(seconds: float) -> str:
 _WRONG_TYPE = {"42846", "42883", "42804"}
 
 
-def _about_the_value(error: Exception) -> bool:
+def about_the_value(error: Exception) -> bool:
+    """Say whether a look-up failed because the key's column can't hold such a value: then no row has that key."""
     # What isn't from the database is about binding a parameter: a text where a UUID is wanted, a number beyond 64 bits.
     if not isinstance(error, DBAPIError) or isinstance(error, DataError):
         return True
@@ -291,12 +305,8 @@ def _about_the_value(error: Exception) -> bool:
     return isinstance(error, ProgrammingError) or isinstance(error.orig, sqlite3.InterfaceError)
 
 
-def _locking_select(aggregate: type, keys: Mapping[str, str], deletes: tuple[type, ...], tenancy: Tenancy | None) -> Select[Any]:
-    conditions = [getattr(aggregate, column) == bindparam(f"uc_key_{column}") for column in keys]
-    return _locked(_of_tenant(select(aggregate).where(*conditions), aggregate, tenancy), aggregate, deletes)
-
-
-def _of_tenant(statement: Select[Any], aggregate: type, tenancy: Tenancy | None) -> Select[Any]:
+def of_tenant(statement: Select[Any], aggregate: type, tenancy: Tenancy | None) -> Select[Any]:
+    """Return the query with the condition that its rows belong to the tenant of the parameter `uc_row_tenant`."""
     if tenancy is None or not tenancy.scopes(aggregate):
         return statement
     return statement.where(getattr(aggregate, tenancy.column) == bindparam("uc_row_tenant"))
@@ -310,16 +320,21 @@ def row_lock(statement: Select[Any], aggregate: type, deletes: tuple[type, ...])
 
 
 def _locked(statement: Select[Any], aggregate: type, deletes: tuple[type, ...]) -> Select[Any]:
-    mapper: Mapper[Any] = inspect(aggregate)
     # In a transaction of several commands the session may hold the row from an earlier read, without a lock: take it as it is now.
     statement = row_lock(statement, aggregate, deletes).execution_options(populate_existing=True)
     # What is joined to a locked row is of the snapshot before the wait: load it by a query of its own instead.
+    return unjoined(statement, aggregate)
+
+
+def unjoined(statement: Select[Any], aggregate: type) -> Select[Any]:
+    """Return the query with each relationship that would be joined loaded by a query of its own."""
+    mapper: Mapper[Any] = inspect(aggregate)
     joined = [prop.class_attribute for prop in mapper.relationships if prop.lazy in ("joined", False)]
     return statement.options(*(selectinload(attribute) for attribute in joined))
 
 
 def _one_statement(
-    registration: Registration, store: PostgresStore, version: str, tenancy: Tenancy | None, *, with_key: bool
+    locking: Select[Any], registration: Registration, store: PostgresStore, version: str, *, with_key: bool
 ) -> Select[Any]:
     aggregate = registration.aggregate
     assert aggregate is not None
@@ -335,8 +350,7 @@ def _one_statement(
     settings = select(func.set_config("lock_timeout", bindparam("uc_lock_timeout"), true()).label("lock_timeout")).subquery(
         "uc_settings"
     )
-    locked = _locking_select(aggregate, registration.keys, registration.deletes, tenancy)
-    statement = locked.add_columns(seen.label("uc_seen"), func.now().label("uc_began"))
+    statement = locking.add_columns(seen.label("uc_seen"), func.now().label("uc_began"))
     source = settings.join(aggregate, true())
     if with_key:
         stored = store.tables.idempotency

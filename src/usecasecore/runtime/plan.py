@@ -18,6 +18,7 @@ from usecasecore.messages import Command, DomainEvent, Job, Result, sensitive_fi
 from usecasecore.policy import Policy
 from usecasecore.registration import Registration, positional
 from usecasecore.runtime.load import Loader, loader_for
+from usecasecore.runtime.reading import ReadingLoader
 from usecasecore.slots import aggregate_name, primary_key
 from usecasecore.tenancy import Tenancy
 from usecasecore.upcasts import stored_name
@@ -58,6 +59,8 @@ class AggregatePlan:
 
     def id_of(self, aggregate: object) -> str:
         """Return the aggregate's key as the ledger writes it."""
+        if len(self.keys) == 1:
+            return str(getattr(aggregate, self.keys[0]))
         return id_text([getattr(aggregate, key) for key in self.keys])
 
 
@@ -113,6 +116,11 @@ class Plan:
         """How the aggregate is found, locked and checked against the key."""
         version = None if self.aggregate is None else self.aggregate.version
         return loader_for(self.registration, version, self.store, self.tenancy)
+
+    @cached_property
+    def reader(self) -> ReadingLoader:
+        """How the aggregate is found without a lock."""
+        return ReadingLoader(self.registration, self.store, self.tenancy)
 
     @cached_property
     def subject_name(self) -> str:

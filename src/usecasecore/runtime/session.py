@@ -17,7 +17,7 @@ from usecasecore.errors import ContractViolation, TransactionEnded
 from usecasecore.runtime.commit_watch import commit_watch
 from usecasecore.steps import Moment, Step, When
 
-__all__ = ["CommandSession", "sole_command"]
+__all__ = ["CommandSession", "driver_in_transaction", "sole_command"]
 
 _RUNNING = "_usecasecore_running"
 
@@ -31,6 +31,7 @@ class CommandSession(Session):
         commit_sent_at: When the COMMIT was sent, in seconds of the monotonic clock; None while it wasn't.
         caller: The session of the caller's whose transaction this is; None where it is the runtime's own.
         seen_version: The version of the aggregate that was looked at; None before it is loaded.
+        policy_failure: What the policy failed with when it was last asked; None where it answered.
         in_hand: The aggregates that running commands have loaded; more than one command's where one runs inside of another.
     """
 
@@ -43,6 +44,7 @@ class CommandSession(Session):
         self.commit_sent_at: float | None = None
         self.caller: Session | None = None
         self.seen_version: int | None = None
+        self.policy_failure: Exception | None = None
         self.in_hand: list[object] = []
         self._committing: Connection | None = None
         self._committed = False
@@ -172,7 +174,7 @@ class CommandSession(Session):
         connection = self.connection()
         transaction = connection.get_transaction()
         same = transaction is not None and transaction is self._transaction_seen and transaction.is_active
-        if not same or not _driver_in_transaction(connection):
+        if not same or not driver_in_transaction(connection):
             raise TransactionEnded(use_case=use_case, prevented=False, how="a commit or rollback on the connection")
 
 
@@ -209,7 +211,8 @@ def _roll_back(connection: Connection) -> None:
         connection.invalidate()
 
 
-def _driver_in_transaction(connection: Connection) -> bool:
+def driver_in_transaction(connection: Connection) -> bool:
+    """Say whether the driver has a transaction open, whatever SQLAlchemy thinks."""
     # A first look, by what the drivers know. If user code has begun another transaction since, the ledger's own statement
     # finds out, by the time at which the transaction began.
     driver: Any = connection.connection.driver_connection

@@ -29,7 +29,14 @@ from usecasecore.runtime.session import CommandSession
 from usecasecore.steps import Moment, Step, When
 from usecasecore.tenancy import Tenancy
 
-__all__ = ["Shell", "system_clock"]
+__all__ = ["Shell", "note_version", "system_clock"]
+
+
+def note_version(error: Rejected, seen_version: int | None) -> None:
+    """Have a refusal say which version of the aggregate it was decided on."""
+    # Not of what the actor may not even know of: not readable must look like not existing.
+    if error.version is None and not isinstance(error, AggregateNotFound):
+        error.version = seen_version
 
 
 def system_clock() -> datetime:
@@ -55,6 +62,7 @@ class Shell:
         self.clock: Clock = clock or system_clock
         self.limits = limits or Limits()
         self.schema = schema
+        self.tenancy = tenancy
         self.store = ledger_store.store_for(engine.dialect, ledger_tables(schema))
         self._lock_timeout = milliseconds(self.limits.lock_timeout.total_seconds())
         if tenancy is not None and (problems := tenancy.problems(application.aggregates)):
@@ -72,17 +80,31 @@ class Shell:
             InvalidCommand: If it isn't valid, or no use case takes it.
             DomainError: From the use case's `validate`.
         """
-        plan = self._plans.get(type(command))
-        if plan is None:
-            names = ", ".join(sorted(kind.__name__ for kind in self._plans))
-            message = f"no use case takes it; there are use cases for: {names or 'nothing'}"
-            raise InvalidCommand(command=type(command).__name__, errors=[{"loc": (), "msg": message, "type": "unknown_command"}])
+        plan = self.plan_for(type(command))
         if not steps.watchers:
             return plan, validated(plan, command, asked, self.clock(), self.limits)
         steps.tell(Moment(Step.VALIDATE, When.BEFORE, plan.name))
         call = validated(plan, command, asked, self.clock(), self.limits)
         steps.tell(Moment(Step.VALIDATE, When.AFTER, plan.name, call.command_id))
         return plan, call
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """The plans of all use cases, in the order of the application."""
+        return tuple(self._plans.values())
+
+    def plan_for(self, command: type[Command[Any]]) -> Plan:
+        """Return the plan for commands of a type.
+
+        Raises:
+            InvalidCommand: If no use case takes it.
+        """
+        plan = self._plans.get(command)
+        if plan is None:
+            names = ", ".join(sorted(kind.__name__ for kind in self._plans))
+            message = f"no use case takes it; there are use cases for: {names or 'nothing'}"
+            raise InvalidCommand(command=command.__name__, errors=[{"loc": (), "msg": message, "type": "unknown_command"}])
+        return plan
 
     def run(self, plan: Plan, call: Call, session: CommandSession) -> Outcome[Any]:
         """Run one command in the session's transaction, without the commit."""
@@ -120,9 +142,8 @@ class Shell:
             error: What ended the attempt.
             session: The attempt's.
         """
-        # Not of what the actor may not even know of: not readable must look like not existing.
-        if isinstance(error, Rejected) and error.version is None and not isinstance(error, AggregateNotFound):
-            error.version = session.seen_version
+        if isinstance(error, Rejected):
+            note_version(error, session.seen_version)
         decision = retry.after(error, session.step, session.commit_sent_at)
         # The driver's error quotes values: with sensitive ones in the command it must not travel along.
         if isinstance(decision, UseCaseError) and not (run and run[0].sensitive):

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
 from usecasecore.messages import Command, Result
+from usecasecore.runtime.action_table import ActionTable
 from usecasecore.runtime.call import Asked, Call
 from usecasecore.runtime.caller import join
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
+from usecasecore.runtime.explain import WouldItRun
+from usecasecore.runtime.explanation import Actions, Explanation
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
+from usecasecore.runtime.possible import WhatIsPossible
+from usecasecore.runtime.reading import Question, ReadingSession, after_failure
 from usecasecore.runtime.retry import typed
 from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
@@ -76,6 +81,7 @@ class Runtime:
         self.ledger_schema = ledger_schema
         self._shell = Shell(engine, application, clock, limits, ledger_schema, tenancy)
         self._commands = command_engine(engine, self._shell.limits)
+        self._actions = ActionTable(self._shell.plans, application.policy)
         self._create = create
         self._asynchronous_commit = asynchronous_commit
         self._checked = False
@@ -162,6 +168,102 @@ class Runtime:
             return join(self._shell, plan, call, session)
         return self._until_decided(OneCommand(self._shell, plan, call))
 
+    def explain(
+        self,
+        command: Command[Any],
+        /,
+        *,
+        actor: Actor = ANONYMOUS,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> Explanation:
+        """Return what `execute` would do with a command, as things are now, and every reason why it would refuse it.
+
+        Nothing is run, written, locked or sent: the question is asked in a transaction of its own that can only read, of a private
+        copy of what the command loads. Of the use case's code `validate`, `select` and `choose_trigger` are called; of the lifecycle's
+        the guards, and `prepare` callbacks, on that copy. What `apply` itself would refuse is out of reach.
+
+        Who may not read the aggregate learns nothing but that there is none; who may read but not act, nothing of its guards.
+
+        Args:
+            command: A command.
+            actor: Who would ask.
+            idempotency_key: The key that it would be sent with; it may stand for a stored result, or for another command.
+            expected_version: The version of the aggregate that the caller has seen.
+            reason: Why, where the use case wants to know.
+            request_id: As for `execute`.
+            correlation_id: As for `execute`.
+            causation_id: As for `execute`.
+
+        Raises:
+            Conflict: If the database could not be asked; asking again may succeed.
+            StoreError: If `execute` would: the database or the ledger is not as it must be.
+            ContractViolation: If `execute` would; or a `WriteRefused`, where user code wanted to write while it was only asked.
+            Exception: Whatever else user code raised that `execute` would have called.
+        """
+        asked = Asked(
+            actor=actor,
+            idempotency_key=idempotency_key,
+            expected_version=expected_version,
+            reason=reason,
+            request_id=request_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+        question = WouldItRun(self._shell, command, asked)
+        return question.known if question.known is not None else self._ask(question)
+
+    def allowed(self, aggregate: type[Any], key: Any, *, actor: Actor = ANONYMOUS) -> Actions:
+        """Return what can be done with an aggregate, as it is now: yes, no with the reasons, or that it depends on the command.
+
+        An answer for each use case that loads such an aggregate, in the order of the application. The policy, guards and
+        `choose_trigger` are asked as for a command that is not there yet: where they look for it, the answer depends. See `explain` for
+        what is called, and what is not.
+
+        Args:
+            aggregate: The mapped class.
+            key: Its primary key; several columns as a tuple in the order of the primary key, or as a mapping.
+            actor: Who would ask.
+
+        Raises:
+            AggregateNotFound: If there is none, or the actor may not know of it.
+            DefinitionError: If no use case loads such an aggregate.
+            UndeclaredState: If it is in none of the states of its lifecycle.
+            WriteRefused: If user code wanted to write.
+            Exception: Whatever a guard raises.
+        """
+        question = WhatIsPossible(self._shell, self._actions, aggregate, [key], actor)
+        for answer in self._ask(question):
+            return answer
+        raise question.not_found()
+
+    def allowed_many(
+        self, aggregate: type[Any], keys: Iterable[Any] | Select[Any], *, actor: Actor = ANONYMOUS
+    ) -> tuple[Actions, ...]:
+        """Do what `allowed` does for many aggregates: one query for the rows, then the questions that their states leave open.
+
+        Without guards and with `AllowAll` nothing is left to ask. Any other policy is asked about each aggregate and use case. What
+        guards and policies load lazily is loaded for each row: say so in the query, by `options(selectinload(...))`.
+
+        Args:
+            aggregate: The mapped class.
+            keys: Keys, in any of the forms of `allowed`; or a `select(aggregate)` that finds the rows.
+            actor: Who would ask.
+
+        Returns:
+            The answers in the order of the keys or of the query; what is missing, or not to be seen by the actor, is left out.
+
+        Raises:
+            TypeError: If the query finds something else.
+            UseCaseError: As `allowed`.
+            Exception: Whatever a guard raises.
+        """
+        return self._ask(WhatIsPossible(self._shell, self._actions, aggregate, keys, actor))
+
     def check(self) -> None:
         """Make sure that the database keeps the runtime's promises; create the ledger where that was asked for.
 
@@ -204,6 +306,22 @@ class Runtime:
             Exception: Whatever `work` raised; nothing changed.
         """
         return self._until_decided(SeveralCommands(self._shell, work, idempotency_key))
+
+    def _ask(self, question: Question[T]) -> T:
+        if not self._checked:
+            self.check()
+        with self._queue:
+            while True:
+                session = ReadingSession(self.engine)
+                try:
+                    return question.ask(session)
+                except Exception as error:  # noqa: BLE001 - raised below, or asked again
+                    decision = after_failure(question, error, session)
+                finally:
+                    session.discard()
+                if isinstance(decision, Exception):
+                    raise decision
+                time.sleep(decision)
 
     def _until_decided(self, work: Work[T]) -> T:
         if not self._checked:
