@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.main import get_command
 
-from usecasecore.cli import adopt, audit, db, diagram, idempotency, lifecycle, outbox, usecase
+from usecasecore.cli import adopt, aggregate, audit, db, diagram, idempotency, lifecycle, outbox, usecase
 from usecasecore.cli.failure import Failure
 from usecasecore.cli.group import Group, show_help
 from usecasecore.cli.output import print_failure, print_lines, print_traceback, speak_utf8
@@ -33,6 +33,7 @@ db.commands.command()(adopt.adopt)
 _app.add_typer(lifecycle.commands, name="lifecycle")
 _app.add_typer(diagram.commands, name="diagram")
 _app.add_typer(usecase.commands, name="usecase")
+_app.add_typer(aggregate.commands, name="aggregate")
 _app.add_typer(audit.commands, name="audit")
 _app.add_typer(outbox.commands, name="outbox")
 _app.add_typer(idempotency.commands, name="idempotency")
