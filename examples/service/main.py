@@ -97,8 +97,12 @@ async def look(order: Annotated[Order, Depends(stored)]) -> OrderSeen:
 
 
 @router.get("/{order_id}/actions")
-async def actions(order: Annotated[Order, Depends(stored)]) -> dict[str, Any]:
-    return {"state": order.state, "version": order.version, "actions": sorted(Order.lifecycle.allowed(order.state))}
+async def actions(run: Runner, order_id: UUID) -> dict[str, Any]:
+    found = await run.request.app.state.runtime.allowed(Order, order_id, actor=run.actor)
+    run.response.headers["ETag"] = f'"{found.version}"'
+    about = [(one, {"answer": one.answer, "depends_on": one.depends_on, "command": one.schema}) for one in found]
+    told = {one.use_case: {**more, "why_not": [refusal.message for refusal in one.refusals]} for one, more in about}
+    return {"state": found.state, "version": found.version, "actions": told}
 
 
 @router.post("/{order_id}/lines")
