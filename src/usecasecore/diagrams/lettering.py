@@ -31,6 +31,7 @@ _ADVANCES = {chr(0x20 + index): int(each) / 1000 for index, each in enumerate(_A
 _BOLDER = 1.08
 _SAFETY = 1.06
 _FIRST_EMOJI = 0x1F000
+_WORD = re.compile(r"\s*\S+\s*|\s+")
 _BREAK = re.compile(r"(?<=[\s_./:,;|\-])|(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -60,7 +61,8 @@ def columns(text: str) -> int:
 def wrap(text: str, size: float, room: float, *, lines: int, bold: bool = False) -> tuple[str, ...]:
     """Return a printable text in at most so many lines, none wider than `room`; at least one, which may be empty.
 
-    Broken after a space or a mark that joins words, before a capital inside a word, and else wherever it must be.
+    Broken between words; inside of a word that has no room, after a mark that joins words or before a capital, and else
+    wherever it must be.
     """
     return _wrap(text, room, lines, lambda part: text_width(part, size, bold=bold))
 
@@ -87,17 +89,22 @@ def _wrap(text: str, room: float, lines: int | None, measure: Measure) -> tuple[
 
 def _pieces(text: str, room: float, measure: Measure) -> Iterator[str]:
     """Yield parts that may stand on lines of their own, none wider than `room` if one character isn't."""
-    for part in _BREAK.split(text):
-        if measure(part.rstrip()) <= room:
-            yield part
-            continue
-        piece = ""
-        for cluster in _clusters(part):
-            if piece and measure(piece + cluster) > room:
-                yield piece
-                piece = ""
-            piece += cluster
-        yield piece
+    for word in _WORD.findall(text):
+        for part in [word] if measure(word.rstrip()) <= room else _BREAK.split(word):
+            if measure(part.rstrip()) <= room:
+                yield part
+            else:
+                yield from _bits(part, room, measure)
+
+
+def _bits(text: str, room: float, measure: Measure) -> Iterator[str]:
+    piece = ""
+    for cluster in _clusters(text):
+        if piece and measure(piece + cluster) > room:
+            yield piece
+            piece = ""
+        piece += cluster
+    yield piece
 
 
 def _ended(text: str, room: float, measure: Measure) -> str:
