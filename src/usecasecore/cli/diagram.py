@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +14,19 @@ import typer
 from usecasecore.cli.discovery import find_application
 from usecasecore.cli.failure import Failure, unknown
 from usecasecore.cli.group import group
-from usecasecore.cli.options import AppOption, Format, FormatOption
-from usecasecore.cli.output import clean, note, print_bytes, print_hint, print_json, print_lines
+from usecasecore.cli.options import AppOption, Format, FormatOption, SchemaOption, UrlOption
+from usecasecore.cli.output import (
+    clean,
+    knows_unicode,
+    note,
+    painted,
+    print_bytes,
+    print_hint,
+    print_json,
+    print_lines,
+    terminal_width,
+)
+from usecasecore.cli.overlays import AggregateOption, OverlayOption, OverlayWanted, SinceOption, overlays_of
 
 if TYPE_CHECKING:
     from usecasecore.application import Application
@@ -23,9 +34,29 @@ if TYPE_CHECKING:
 
 __all__ = ["commands"]
 
-commands = group("Pictures of the lifecycles, made from the declarations that run. Opens no database.")
+commands = group(
+    "Pictures of the lifecycles, made from the declarations that run. Opens a database for --overlay and --aggregate only."
+)
 
 _STDOUT = "-"
+# SGR codes of the parts of a drawing, by their roles.
+_COLOURS = {
+    "title": "1",
+    "name": "1",
+    "initial": "34",
+    "initial_name": "1;34",
+    "final": "35",
+    "final_name": "1;35",
+    "frame": "",
+    "lane": "2",
+    "trigger": "1",
+    "dest": "36",
+    "use_case": "",
+    "muted": "2",
+    "mark": "1;32",
+    "warning": "33",
+    "plain": "",
+}
 
 
 class DetailOption(StrEnum):
@@ -44,6 +75,7 @@ class _Asked:
         names: As given; empty for all lifecycles.
         output: The file or folder as given, or `-`.
         file: Whether `output` is one file.
+        overlay: What is to be shown besides.
     """
 
     application: Application
@@ -52,6 +84,7 @@ class _Asked:
     formats: tuple[DiagramFormat, ...]
     output: str
     file: bool
+    overlay: OverlayWanted
 
 
 @commands.command()
@@ -64,7 +97,7 @@ def export(
             "-f",
             metavar="FORMAT[,FORMAT]...",
             help="dot, mermaid, plantuml, json, scxml, md; through Graphviz svg, png, pdf. "
-            "By default what the name of the output file says, else mermaid.",
+            "By default what the name of the output file says, else mermaid, and svg with an overlay.",
         ),
     ] = None,
     to: Annotated[
@@ -74,14 +107,26 @@ def export(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if a file is missing, stale or orphaned.")
     ] = False,
+    overlay: OverlayOption = None,
+    aggregate: AggregateOption = None,
+    since: SinceOption = None,
+    url: UrlOption = None,
+    schema: SchemaOption = None,
     app: AppOption = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Write the diagrams, or check that those written are not stale.
 
+    What is written with an overlay goes to files of their own, like order.flow.svg, which no check takes for a diagram
+    that it knows.
+
     Example: usecasecore diagram export order -f svg,mermaid -o docs
     """
-    asked = _asked(find_application(app), tuple(names or ()), formats, to, detail)
+    wanted = OverlayWanted(overlay, aggregate, since, url, schema, app)
+    if check and wanted.label is not None:
+        raise Failure("--check compares declarations, and an overlay shows a database", "leave one of them out")
+    application = find_application(app)
+    asked = _asked(application, wanted.narrowed(tuple(names or ()), application), formats, to, detail, wanted)
     if check:
         _check(asked, _command(names or (), formats, to, detail, app), output)
     elif asked.output == _STDOUT:
@@ -90,15 +135,57 @@ def export(
         _write(asked, output)
 
 
-def _asked(application: Application, names: tuple[str, ...], formats: str | None, to: str, detail: DetailOption) -> _Asked:
+@commands.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a lifecycle; `lifecycle list` shows them.")],
+    width: Annotated[int | None, typer.Option("--width", min=1, help="In columns. By default that of the terminal.")] = None,
+    ascii_only: Annotated[
+        bool, typer.Option("--ascii", help="Draw with ASCII. By default where the locale knows no more.")
+    ] = False,
+    detail: Annotated[DetailOption, typer.Option("--detail", help="How much the diagram says.")] = DetailOption.FULL,
+    overlay: OverlayOption = None,
+    aggregate: AggregateOption = None,
+    since: SinceOption = None,
+    url: UrlOption = None,
+    schema: SchemaOption = None,
+    app: AppOption = None,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Draw a diagram in the terminal.
+
+    Example: usecasecore diagram show order
+    """
     from usecasecore.diagrams import Detail, diagram_of
+    from usecasecore.diagrams.document import to_data
+    from usecasecore.diagrams.terminal import draw
+
+    wanted = OverlayWanted(overlay, aggregate, since, url, schema, app)
+    application = find_application(app)
+    if name not in application.lifecycles:
+        raise unknown("lifecycle", name, application.lifecycles)
+    wanted.narrowed((name,), application)
+    diagram = diagram_of(application.lifecycles[name], application, Detail(detail.value))
+    seen = overlays_of(wanted, (diagram,), application).get(name)
+    if output is Format.JSON:
+        print_json({"diagram": to_data(diagram), "overlay": asdict(seen) if seen else None})
+        return
+    lines = draw(diagram, width or terminal_width(), unicode=knows_unicode() and not ascii_only, overlay=seen)
+    print_lines("".join(painted(piece.text, _COLOURS[piece.role]) for piece in line) for line in lines)
+
+
+def _asked(
+    application: Application, names: tuple[str, ...], formats: str | None, to: str, detail: DetailOption, overlay: OverlayWanted
+) -> _Asked:
+    from usecasecore.diagrams import Detail, DiagramFormat, diagram_of
 
     for name in names:
         if name not in application.lifecycles:
             raise unknown("lifecycle", name, application.lifecycles)
     path = Path(to)
     file = to != _STDOUT and not path.is_dir() and bool(path.suffix) and not to.endswith("/")
-    chosen = _formats(formats, path if file else None)
+    chosen = _formats(formats, path if file else None, DiagramFormat.MERMAID if overlay.label is None else DiagramFormat.SVG)
+    if overlay.label is not None and set(chosen) != {DiagramFormat.SVG}:
+        raise Failure("an overlay is shown in svg only", "pass -f svg, or leave -f out")
     wanted = dict.fromkeys(names or application.lifecycles)
     diagrams = tuple(diagram_of(application.lifecycles[name], application, Detail(detail.value)) for name in wanted)
     if (file or to == _STDOUT) and (len(diagrams) != 1 or len(chosen) != 1):
@@ -107,10 +194,10 @@ def _asked(application: Application, names: tuple[str, ...], formats: str | None
             f"{where} takes one diagram in one format, not {len(diagrams)} in {len(chosen)}",
             f"name one lifecycle (known: {', '.join(application.lifecycles)}) and one format, or give a folder: -o diagrams",
         )
-    return _Asked(application, names, diagrams, chosen, to, file)
+    return _Asked(application, names, diagrams, chosen, to, file, overlay)
 
 
-def _formats(given: str | None, file: Path | None) -> tuple[DiagramFormat, ...]:
+def _formats(given: str | None, file: Path | None, default: DiagramFormat) -> tuple[DiagramFormat, ...]:
     from usecasecore.diagrams import DiagramFormat
 
     by_suffix = {each.suffix: each for each in DiagramFormat}
@@ -118,7 +205,7 @@ def _formats(given: str | None, file: Path | None) -> tuple[DiagramFormat, ...]:
     if given is None:
         if file and meant is None:
             raise Failure(f"the name {file.name} says no format", f"pass -f, or end it in one of {' '.join(by_suffix)}")
-        return (meant or DiagramFormat.MERMAID,)
+        return (meant or default,)
     chosen = []
     for name in given.split(","):
         if name.strip() not in list(DiagramFormat):
@@ -137,16 +224,23 @@ def _rendered(asked: _Asked) -> list[tuple[Path, bytes]]:
     from usecasecore.diagrams.exporting import targets
     from usecasecore.errors import DiagramError, GraphvizMissing
 
+    overlays = overlays_of(asked.overlay, asked.diagrams, asked.application)
     try:
         if asked.file or asked.output == _STDOUT:
-            return [(Path(asked.output), render(asked.diagrams[0], asked.formats[0]))]
+            diagram = asked.diagrams[0]
+            return [(Path(asked.output), render(diagram, asked.formats[0], overlays.get(diagram.name)))]
         return [
-            (each.path, render(each.diagram, each.format)) for each in targets(asked.diagrams, Path(asked.output), asked.formats)
+            (_overlaid(each.path, asked.overlay), render(each.diagram, each.format, overlays.get(each.diagram.name)))
+            for each in targets(asked.diagrams, Path(asked.output), asked.formats)
         ]
     except GraphvizMissing as error:
         raise Failure(f"{error.format} is drawn by Graphviz, and {error.reason}", *error.ways) from error
     except DiagramError as error:
         raise Failure(str(error)) from error
+
+
+def _overlaid(path: Path, overlay: OverlayWanted) -> Path:
+    return path if overlay.label is None else path.with_name(f"{path.stem}.{overlay.label}{path.suffix}")
 
 
 def _write(asked: _Asked, output: Format) -> None:

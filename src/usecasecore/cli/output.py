@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import locale
 import os
 import shutil
 import sys
@@ -25,7 +26,9 @@ __all__ = [
     "clean",
     "heading",
     "indented",
+    "knows_unicode",
     "note",
+    "painted",
     "place",
     "print_bytes",
     "print_failure",
@@ -36,6 +39,7 @@ __all__ = [
     "seconds_since",
     "speak_utf8",
     "table",
+    "terminal_width",
 ]
 
 SCHEMA_VERSION = 1
@@ -100,6 +104,23 @@ def print_traceback(error: BaseException, secrets: Iterable[str] = ()) -> None:
     for secret in secrets:
         text = text.replace(secret, "***")
     note(text.rstrip())
+
+
+def painted(text: str, code: str) -> str:
+    """Return a text of the data in a colour, by its SGR code; as it is where no colours are wanted or shown."""
+    return _paint(text, code, sys.stdout)
+
+
+def terminal_width() -> int:
+    """Return how many columns there are: of the terminal, by COLUMNS, or 100 where there is neither."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def knows_unicode() -> bool:
+    """Return whether whoever shows the data can be expected to show more than ASCII."""
+    # What the streams were made for by the locale, whatever `speak_utf8` made of them.
+    wanted = os.environ.get("PYTHONIOENCODING", "").partition(":")[0] or locale.getencoding()
+    return os.environ.get("TERM") != "dumb" and wanted.lower().replace("-", "").replace("_", "").startswith("utf")
 
 
 def heading(text: str) -> str:
@@ -170,7 +191,7 @@ def _width(text: str) -> int:
 
 def _paint(text: str, code: str, stream: TextIO) -> str:
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty()
-    return text if plain else f"\x1b[{code}m{text}\x1b[0m"
+    return text if plain or not code else f"\x1b[{code}m{text}\x1b[0m"
 
 
 def _write(text: str) -> None:

@@ -106,13 +106,18 @@ def edge_block(edge: Edge, mark: Mark | None) -> Block:
 
 
 def mark_lines(mark: Mark | None) -> Iterator[Line]:
-    """Yield what an overlay says."""
+    """Yield what an overlay says; where each step has its detail, they share a line."""
     if mark is None or not (mark.text or mark.details or mark.steps or mark.status):
         return
     words = fold(mark.text)
-    spans = (Span(words, Letters.MARK),) if words else ()
-    if spans or mark.steps:
-        yield Line(spans, status=mark.status, steps=mark.steps)
+    if not words and len(mark.details) == len(mark.steps):
+        for step, detail in zip(mark.steps, mark.details, strict=True):
+            yield Line((Span(fold(detail), Letters.NOTE),), steps=(step,))
+        return
+    # A number in a disc is a sign of its own.
+    status = None if mark.status is Status.TAKEN and mark.steps else mark.status
+    if words or mark.steps:
+        yield Line((Span(words, Letters.MARK),) if words else (), status=status, steps=mark.steps)
     for detail in mark.details:
         yield from text_lines(fold(detail), Letters.NOTE, _LABEL_ROOM, 1)
 

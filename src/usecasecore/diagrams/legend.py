@@ -29,7 +29,7 @@ class Entry:
         text: What it means.
         icon: Name of the sign, or
         status: whose sign it is, or
-        sample: which sort of border or line: `final` or `unbound`.
+        sample: which sort of border or line: `final`, `unbound` or `weight`.
     """
 
     text: str
@@ -96,7 +96,7 @@ def _entries(diagram: Diagram, overlay: Overlay | None) -> Iterator[Entry]:
     if any(node.final for node in diagram.nodes):
         yield Entry("final", sample="final")
     for item in overlay.legend if overlay else ():
-        yield Entry(item.text, status=item.status, icon="" if item.status else "use-case")
+        yield Entry(item.text, status=item.status, sample="" if item.status else "weight")
 
 
 def _notes(diagram: Diagram, overlay: Overlay | None) -> Iterator[tuple[str, Letters, str]]:
@@ -120,6 +120,9 @@ def _draw(markup: Markup, entry: Entry, x: float, middle: float) -> None:
     elif entry.sample == "unbound":
         with markup.inside("g", class_="uc-unbound uc-plain"):
             markup.element("path", class_="uc-line", d=f"M{x:g} {middle:g}h20")
+    elif entry.sample == "weight":
+        with markup.inside("g", class_="uc-plain"):
+            markup.element("path", class_="uc-line uc-weight-6", d=f"M{x:g} {middle:g}h20")
     elif entry.status is not None:
         draw_status(markup, entry.status, x, middle)
     else:

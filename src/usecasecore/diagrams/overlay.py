@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 
 __all__ = ["LegendItem", "Mark", "Overlay", "Status"]
 
@@ -76,7 +75,7 @@ class Overlay:
 
     name: str
     title: str
-    states: Mapping[str, Mark] = field(default_factory=lambda: MappingProxyType({}))
-    edges: Mapping[str, Mark] = field(default_factory=lambda: MappingProxyType({}))
+    states: Mapping[str, Mark] = field(default_factory=dict)
+    edges: Mapping[str, Mark] = field(default_factory=dict)
     legend: tuple[LegendItem, ...] = ()
     notes: tuple[str, ...] = ()

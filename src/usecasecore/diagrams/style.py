@@ -10,10 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["DARK", "HUES", "LIGHT", "Letters", "style_sheet"]
+__all__ = ["DARK", "HUES", "LIGHT", "WEIGHTS", "Letters", "style_sheet"]
 
 HUES = 6
 """In how many colours arrows come."""
+
+WEIGHTS = 8
+"""In how many thicknesses arrows come that say how often they are taken."""
 
 # Fonts whose widths are those of Arial, or near; none is loaded.
 FONTS = '"Segoe UI", "Helvetica Neue", Helvetica, Arial, "Liberation Sans", "Noto Sans", sans-serif'
@@ -129,13 +132,15 @@ def _rules(root: str) -> Iterator[str]:
     yield f".{root} {{ {_variables(LIGHT)} font-family: {FONTS}; }}"
     yield f"@media (prefers-color-scheme: dark) {{ .{root} {{ {_variables(DARK)} }} }}"
     yield f"@media (forced-colors: active) {{ .{root} {{ {_variables(_FORCED)} }} }}"
+    for letters in Letters:
+        yield f".{root} .{letters.css} {{ {' '.join(_lettering(letters.value))} }}"
+    for weight in range(1, WEIGHTS + 1):
+        yield f".{root} .uc-line.uc-weight-{weight} {{ stroke-width: {1 + 0.7 * weight:g}; }}"
+    for hue in range(HUES):
+        yield f".{root} .uc-hue-{hue} {{ --uc-own: {_colour(f'hue-{hue}')}; }}"
     for selector, declarations in _RULES.items():
         selectors = ", ".join(f".{root} {one.strip()}" for one in selector.split(","))
         yield f"{selectors} {{ {' '.join(_declared(name, value) for name, value in declarations.items())} }}"
-    for letters in Letters:
-        yield f".{root} .{letters.css} {{ {' '.join(_lettering(letters.value))} }}"
-    for hue in range(HUES):
-        yield f".{root} .uc-hue-{hue} {{ --uc-own: {_colour(f'hue-{hue}')}; }}"
 
 
 def _variables(palette: Mapping[str, str]) -> str:
@@ -197,6 +202,31 @@ _RULES: Mapping[str, Mapping[str, str]] = {
     ".uc-meter": {"fill": "meter"},
     ".uc-meter-ground": {"fill": "hairline"},
     ".uc-middle": {"text-anchor": "middle"},
+    ".uc-state, .uc-edge": {"--uc-mark": "var(--uc-text)"},
+    ".uc-status-good": {"--uc-mark": "var(--uc-good)"},
+    ".uc-status-partial": {"--uc-mark": "var(--uc-partial)"},
+    ".uc-status-bad": {"--uc-mark": "var(--uc-bad)"},
+    ".uc-status-current, .uc-status-taken": {"--uc-mark": "var(--uc-accent)"},
+    ".uc-status-untaken": {"--uc-mark": "var(--uc-muted)"},
+    ".uc-sign": {"fill": "mark"},
+    ".uc-state.uc-status-good .uc-box, .uc-state.uc-status-good .uc-inner": {"fill": "good-fill", "stroke": "good"},
+    ".uc-state.uc-status-partial .uc-box, .uc-state.uc-status-partial .uc-inner": {"fill": "partial-fill", "stroke": "partial"},
+    ".uc-state.uc-status-bad .uc-box, .uc-state.uc-status-bad .uc-inner": {"fill": "bad-fill", "stroke": "bad"},
+    ".uc-state.uc-status-taken .uc-box, .uc-state.uc-status-taken .uc-inner": {"fill": "accent-fill", "stroke": "accent"},
+    ".uc-state.uc-status-current .uc-box": {"fill": "accent-fill", "stroke": "accent", "stroke-width": "3.5"},
+    ".uc-state.uc-status-current .uc-inner": {"stroke": "accent"},
+    ".uc-state.uc-status-untaken .uc-box": {
+        "fill": "canvas",
+        "stroke": "border",
+        "stroke-width": "1.2",
+        "stroke-dasharray": "3 3",
+    },
+    ".uc-state.uc-status-untaken .uc-inner": {"fill": "none", "stroke": "border", "stroke-dasharray": "3 3"},
+    ".uc-state.uc-status-untaken .uc-name": {"fill": "muted"},
+    ".uc-edge.uc-status-good, .uc-edge.uc-status-partial, .uc-edge.uc-status-bad": {"--uc-own": "var(--uc-mark)"},
+    ".uc-edge.uc-status-taken": {"--uc-own": "var(--uc-mark)"},
+    ".uc-edge.uc-status-untaken": {"--uc-own": "var(--uc-muted)"},
+    ".uc-edge.uc-status-untaken .uc-line": {"stroke-width": "1.2", "stroke-dasharray": "1.5 3.5"},
     # The reader points at a state or moves to it with the keyboard: it and what leads out of it stand out.
     "g[tabindex]": {"outline": "none"},
     ".uc-state:hover ~ .uc-edge .uc-line, .uc-state:focus ~ .uc-edge .uc-line": {"stroke-width": "3"},

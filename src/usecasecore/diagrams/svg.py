@@ -20,7 +20,7 @@ from usecasecore.diagrams.model import Diagram, Edge, Node
 from usecasecore.diagrams.overlay import Mark, Overlay
 from usecasecore.diagrams.rendering import render
 from usecasecore.diagrams.stamp import svg_metadata
-from usecasecore.diagrams.style import Letters, style_sheet
+from usecasecore.diagrams.style import WEIGHTS, Letters, style_sheet
 from usecasecore.diagrams.wording import edge_words, state_words, summary
 from usecasecore.diagrams.writing import write_lines
 
@@ -277,8 +277,8 @@ def _data(mark: Mark | None) -> dict[str, Value]:
 
 
 def _weight(mark: Mark | None) -> int:
-    """Return how thick a line is, 1 to 8; 0 where nothing is said."""
-    return 0 if mark is None or mark.share is None else 1 + round(7 * min(max(mark.share, 0.0), 1.0))
+    """Return how thick a line is, from 1; 0 where nothing is said."""
+    return 0 if mark is None or mark.share is None else 1 + round((WEIGHTS - 1) * min(max(mark.share, 0.0), 1.0))
 
 
 def _rect(rect: Rect) -> dict[str, Value]:

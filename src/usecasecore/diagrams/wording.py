@@ -30,7 +30,7 @@ def state_words(node: Node, mark: Mark | None) -> Iterator[str]:
     """Yield everything about a state, in lines."""
     signs = [name for name in ("initial", "final", "composite") if getattr(node, name)]
     yield printable(f"state {node.name}") + (f" ({', '.join(signs)})" if signs else "")
-    yield from filter(None, (fold(node.description), fold(mark.title) if mark else ""))
+    yield from filter(None, (fold(node.description), *_marked(mark)))
 
 
 def edge_words(edge: Edge, mark: Mark | None) -> Iterator[str]:
@@ -45,7 +45,11 @@ def edge_words(edge: Edge, mark: Mark | None) -> Iterator[str]:
         yield "no use case"
     if edge.events:
         yield printable(f"emits {', '.join(edge.events)}")
-    yield from filter(None, (fold(edge.description), fold(mark.title) if mark else ""))
+    yield from filter(None, (fold(edge.description), *_marked(mark)))
+
+
+def _marked(mark: Mark | None) -> Iterator[str]:
+    return map(fold, mark.title.splitlines() if mark else ())
 
 
 def _way(edge: Edge) -> str:
