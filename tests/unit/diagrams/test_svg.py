@@ -16,9 +16,10 @@ from examples.orders.app import app as orders
 from tests.unit.diagrams.drawings import HOSTILE, chain, diagram, hostile, nested, randomly, transition
 from usecasecore.diagrams import Binding, Detail, Diagram, EdgeKind, diagram_of, digest, reduced
 from usecasecore.diagrams.clearing import cleared
-from usecasecore.diagrams.figure import Figure
+from usecasecore.diagrams.figure import LABEL_INSET, Figure
 from usecasecore.diagrams.layout import Layout, Rect, place
 from usecasecore.diagrams.lettering import printable
+from usecasecore.diagrams.markup import number
 from usecasecore.diagrams.overlay import LegendItem, Mark, Overlay, Status
 from usecasecore.diagrams.rendering import render
 from usecasecore.diagrams.stamp import stamped, stamped_digest
@@ -129,6 +130,16 @@ def test_labels_stand_in_the_drawing_and_neither_on_states_nor_on_each_other(dra
     assert all(whole.contains(label) for label in labels)
     assert not [(label, box) for label in labels for box in layout.boxes if label.overlaps(box)]
     assert not [pair for pair in combinations(labels, 2) if pair[0].overlaps(pair[1])]
+
+
+def test_labels_are_drawn_where_they_were_moved_to() -> None:
+    drawn = chain(40, 90)
+    figure, layout = laid_out(drawn)
+    before = place(figure.plan(), lambda dot: render(dot, "json0").decode())
+    moved = [one.label for one, other in zip(layout.curves, before.curves, strict=True) if one.label and one.label != other.label]
+    places = {element.get("x") for element in parsed(svg_of(drawn)).iter(f"{SVG}text")}
+    assert moved
+    assert {number(label.x + LABEL_INSET[0]) for label in moved} <= places
 
 
 def test_every_text_starts_inside_of_the_picture_and_is_given_room_to_end_there(drawn: Diagram) -> None:
