@@ -159,12 +159,35 @@ def test_way_that_is_not_declared_any_more_is_told_and_marks_nothing(told: Told)
     assert sum(int(dict(mark.data)["count"]) for mark in overlay.edges.values()) == 12
 
 
-def _record(connection: Connection, account: UUID, version: int, trigger: str, source: str, dest: str) -> None:
+def _record(
+    connection: Connection, account: UUID, version: int, trigger: str | None, source: str | None, dest: str | None, **more: Any
+) -> None:
     values = {"id": uuid7(), "command_id": uuid7(), "use_case": "Old", "actor": "user:ada", "correlation_id": "x"}
     way = {"lifecycle": "account", "trigger": trigger, "from_state": source, "to_state": dest, "version": version}
-    rest = {"command": {}, "changes": {}, "detail": {}, "occurred_at": NOON}
-    row = {**values, **way, **rest, "aggregate": "account", "aggregate_id": str(account)}
+    rest = {"command": {}, "changes": {}, "detail": {}, "occurred_at": NOON, "kind": "change"}
+    row = {**values, **way, **rest, "aggregate": "account", "aggregate_id": str(account), **more}
     connection.execute(insert(ledger_tables().audit).values(row))
+
+
+@both
+def test_adoption_starts_no_stay_and_is_no_creation_and_deletion_ends_one(told: Told) -> None:
+    adopted = uuid7()
+    with told.engine.begin() as connection:
+        _record(connection, adopted, 7, None, None, "open", kind="baseline")
+        _record(connection, adopted, 8, "freeze", "open", "frozen", occurred_at=NOON + timedelta(minutes=30))
+        _record(connection, adopted, 9, None, "frozen", None, occurred_at=NOON + timedelta(minutes=48), kind="delete")
+        found = flow(connection, told.lifecycle)
+        steps = journey(connection, told.lifecycle, str(adopted))
+    counts = {(one.trigger, one.source, one.dest, one.use_case): one.count for one in found.passages}
+    assert counts[None, None, "open", None] == 4
+    assert counts["freeze", "open", "frozen", None] == 4
+    assert counts[None, "frozen", None, "Old"] == 1
+    # frozen: 30 and 10 as before, and now 18.
+    assert {(one.state, one.count, one.median) for one in found.stays} == {
+        ("open", 6, timedelta(minutes=11)),
+        ("frozen", 3, timedelta(minutes=18)),
+    }
+    assert [(one.trigger, one.dest) for one in steps] == [(None, "open"), ("freeze", "frozen"), (None, None)]
 
 
 @both

@@ -164,12 +164,11 @@ def journey(connection: Connection, lifecycle: Lifecycle, key: str, schema: str 
 
 def _steps(entry: RecordedEntry, lifecycle: Lifecycle) -> Iterator[Step]:
     own = entry.lifecycle == lifecycle.name
-    deleted = entry.lifecycle is not None and entry.to_state is None
-    if entry.version == 1:
+    if entry.kind == "create":
         yield Step(None, None, lifecycle.initial, entry.occurred_at, entry.use_case)
-    elif own and entry.trigger is None and not deleted:
+    elif entry.kind == "baseline" and own:
         yield Step(None, None, entry.to_state, entry.occurred_at, entry.use_case)
-    if deleted:
+    if entry.kind == "delete":
         yield Step(entry.trigger if own else None, entry.from_state if own else None, None, entry.occurred_at, entry.use_case)
     elif own and entry.trigger is not None:
         yield Step(entry.trigger, entry.from_state, entry.to_state, entry.occurred_at, entry.use_case)
@@ -249,11 +248,11 @@ def _fired(audit: Table, lifecycle: Lifecycle) -> ColumnElement[bool]:
 
 def _created(audit: Table, lifecycle: Lifecycle) -> ColumnElement[bool]:
     # Whatever of its lifecycles the entry is about, the aggregate starts in all of them.
-    return and_(audit.c.aggregate == lifecycle.aggregate_name, audit.c.version == 1)
+    return and_(audit.c.aggregate == lifecycle.aggregate_name, audit.c.kind == "create")
 
 
 def _deleted(audit: Table, lifecycle: Lifecycle) -> ColumnElement[bool]:
-    return and_(audit.c.aggregate == lifecycle.aggregate_name, audit.c.lifecycle.is_not(None), audit.c.to_state.is_(None))
+    return and_(audit.c.aggregate == lifecycle.aggregate_name, audit.c.kind == "delete")
 
 
 def _internal(audit: Table, lifecycle: Lifecycle) -> ColumnElement[bool]:
