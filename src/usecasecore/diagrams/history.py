@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import (
     Connection,
     Float,
     FunctionElement,
-    Select,
     Subquery,
     Table,
     and_,
@@ -37,6 +36,9 @@ from usecasecore.ledger.reading import RecordedEntry, trail
 from usecasecore.lifecycle import Lifecycle
 
 __all__ = ["Flow", "Passage", "Stay", "Step", "flow", "journey", "rows_per_state"]
+
+Query: TypeAlias = Any
+"""A select: the types of its columns are told in one way by SQLAlchemy 2.0 and in another by 2.1."""
 
 MOST = 1_000_000
 """How many audit entries a flow is made from at most, the newest ones."""
@@ -143,8 +145,8 @@ def flow(
         Passage(*row) for statement in _passages(audit, lifecycle) for row in connection.execute(statement.where(*conditions))
     ]
     stays = [
-        Stay(state, count, timedelta(seconds=round(float(seconds), 3)))
-        for state, count, seconds in connection.execute(_stays(audit, lifecycle, conditions))
+        Stay(row.state, row.count_, timedelta(seconds=round(float(row.median), 3)))
+        for row in connection.execute(_stays(audit, lifecycle, conditions))
     ]
     return Flow(tuple(_by_count(passages)), tuple(_by_count(stays)), whole=oldest is None)
 
@@ -181,12 +183,12 @@ def _looked_at(audit: Table, since: datetime | None, oldest: UUID | None) -> Ite
         yield audit.c.id > oldest
 
 
-def _passages(audit: Table, lifecycle: Lifecycle) -> Iterator[Select[Any]]:
+def _passages(audit: Table, lifecycle: Lifecycle) -> Iterator[Query]:
     """Yield what counts the transitions, the creations and the deletions, in the columns of a `Passage`."""
     count = func.count().label("count")
     ways = (audit.c.trigger, audit.c.from_state, audit.c.to_state)
     yield select(*ways, null(), count).where(_fired(audit, lifecycle)).group_by(*ways)
-    created: Any = select(null(), null(), literal(lifecycle.initial), null(), count)
+    created = select(null(), null(), literal(lifecycle.initial), null(), count)
     yield created.where(_created(audit, lifecycle)).having(count > 0)
     # The entry of a deletion says of one lifecycle only where it was.
     before = case((audit.c.lifecycle == lifecycle.name, audit.c.from_state))
@@ -197,7 +199,7 @@ def _passages(audit: Table, lifecycle: Lifecycle) -> Iterator[Select[Any]]:
     )
 
 
-def _stays(audit: Table, lifecycle: Lifecycle, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+def _stays(audit: Table, lifecycle: Lifecycle, conditions: Sequence[ColumnElement[bool]]) -> Query:
     """Return what finds each state with how many stays in it ended, and the median of their seconds."""
     visits = _visits(audit, lifecycle, conditions)
     ended = (
@@ -214,7 +216,11 @@ def _stays(audit: Table, lifecycle: Lifecycle, conditions: Sequence[ColumnElemen
     # The middle one, or the two around the middle: what percentile_cont(0.5) gives, which SQLite doesn't have.
     twice = 2 * ranked.c.place
     middle = and_(twice >= ranked.c.count, twice <= ranked.c.count + 2)
-    return select(ranked.c.state, func.max(ranked.c.count), func.avg(ranked.c.seconds)).where(middle).group_by(ranked.c.state)
+    return (
+        select(ranked.c.state, func.max(ranked.c.count).label("count_"), func.avg(ranked.c.seconds).label("median"))
+        .where(middle)
+        .group_by(ranked.c.state)
+    )
 
 
 def _visits(audit: Table, lifecycle: Lifecycle, conditions: Sequence[ColumnElement[bool]]) -> Subquery:
