@@ -47,7 +47,12 @@ class StoredResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One aggregate's part in a command; without an aggregate where the command has none. JSON columns hold JSON text."""
+    """One aggregate's part in a command; without an aggregate where the command has none. JSON columns hold JSON text.
+
+    Attributes:
+        kind: `create`, `change`, `delete`, or `baseline` for a row that was there before the runtime.
+        messages: How many events and jobs the command emitted, on its first entry; 0 on the others.
+    """
 
     id: UUID
     kind: EntryKind = "change"
@@ -60,6 +65,7 @@ class AuditEntry:
     to_state: str | None = None
     changes: str = "{}"
     detail: str = "{}"
+    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,9 @@ How it works. On SQLite a statement costs little, and SQLAlchemy's way to it muc
 `PostgresStore` writes everything in one statement, because there each statement is a round trip: the rows travel as one JSON
 array for each table, so that the text of the statement is the same for any number of events, and its plan is prepared once.
 That statement also says whether it ran in the transaction that the runtime began (user code may have ended it with SQL that
-nobody sees) and whether the key was still free. JSON payloads are passed as text, and stay that text.
+nobody sees) and whether the key was still free. It links each audit entry to the head of its aggregate and hashes it (see
+`chain`): its snapshot was taken when the aggregate was locked already, so it sees the last head. JSON payloads are passed as
+text, and stay that text.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from usecasecore.errors import DefinitionError
+from usecasecore.ledger.chain import DOMAIN, GENESIS, HASH_VERSION, body_sql, entry_hash
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.steps import Step
@@ -114,24 +117,41 @@ class SqliteStore(Store):
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
         super().__init__(tables)
         self._idempotency = _Prepared(tables.idempotency, dialect)
-        self._audit = _Prepared(tables.audit, dialect)
+        self._audit = _Prepared(tables.audit, dialect, chained=True)
         self._outbox = _Prepared(tables.outbox, dialect)
+        head = dialect.identifier_preparer.format_table(tables.head)
+        # The clock of `database_time`, and under the write lock the head that no one else can move.
+        self._link = f"select {_SQLITE_CLOCK}, (select hash from {head} where aggregate = ? and aggregate_id = ?)"
+        self._set_head = (
+            f"insert into {head} (aggregate, aggregate_id, version, hash) values (?, ?, ?, ?) "
+            "on conflict (aggregate, aggregate_id) do update set version = excluded.version, hash = excluded.hash"
+        )
 
     def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Enter) -> None:
         """Write everything; see `Store.write`."""
-        self._audit.insert(connection, _audit_rows(entries))
+        for row in _audit_rows(entries):
+            self._chain(connection, row)
         enter(Step.MESSAGES)
         if entries.outbox:
             self._outbox.insert(connection, _outbox_rows(entries))
         enter(Step.RESULT)
         self._idempotency.insert(connection, [_idempotency_row(entries)])
 
+    def _chain(self, connection: Connection, row: dict[str, Any]) -> None:
+        name = row["aggregate"], row["aggregate_id"]
+        recorded_at, previous = connection.exec_driver_sql(self._link, name).one()
+        row.update(recorded_at=recorded_at, hash_version=HASH_VERSION, prev_hash=previous or GENESIS)
+        row["hash"] = entry_hash(previous, row)
+        self._audit.insert(connection, [row])
+        if name[0] is not None:
+            connection.exec_driver_sql(self._set_head, (*name, row["version"], row["hash"]))
+
 
 class _Prepared:
     """An INSERT as text, and what turns its values into the driver's."""
 
-    def __init__(self, table: Table, dialect: Dialect) -> None:
-        self._names = _written(table)
+    def __init__(self, table: Table, dialect: Dialect, *, chained: bool = False) -> None:
+        self._names = (*_written(table), *_CHAINED) if chained else _written(table)
         places = ", ".join("?" * len(self._names))
         columns = ", ".join(f'"{name}"' for name in self._names)
         name = dialect.identifier_preparer.format_table(table)
@@ -139,7 +159,9 @@ class _Prepared:
         self._processors = {
             column.name: processor
             for column in table.c
-            if not isinstance(column.type, JSON) and (processor := column.type.dialect_impl(dialect).bind_processor(dialect))
+            if not isinstance(column.type, JSON)
+            and column.name != "recorded_at"  # that comes from the database
+            and (processor := column.type.dialect_impl(dialect).bind_processor(dialect))
         }
 
     def insert(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
@@ -215,6 +237,8 @@ def key_parameters(key: IdempotencyKey) -> dict[str, Any]:
 
 
 _ATTEMPT_FIELDS = ("id", "key", "aggregate", "aggregate_id", "version", "outcome", "code", "message")
+_CHAINED = ("recorded_at", "hash_version", "prev_hash", "hash")
+_SQLITE_CLOCK = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 STORED = ("fingerprint", "command_id", "version", "result_type", "result_version", "result")
 
 
@@ -246,7 +270,7 @@ def _insert(table: Table, json_is_a_type: bool = False) -> Insert:
 
 
 def _written(table: Table) -> tuple[str, ...]:
-    left_to_others = {"recorded_at", "attempts", "lease_owner", "lease_until", "delivered_at", "dead_at", "last_error"}
+    left_to_others = {"attempts", "lease_owner", "lease_until", "delivered_at", "dead_at", "last_error", *_CHAINED}
     return tuple(column.name for column in table.c if column.name not in left_to_others)
 
 
@@ -280,8 +304,10 @@ def _audit_rows(entries: Entries) -> list[dict[str, Any]]:
         "to_state",
         "changes",
         "detail",
+        "messages",
     )
-    return [{**entries.common, **{name: getattr(entry, name) for name in names}} for entry in entries.audit]
+    common = {**entries.common, "key": entries.key.key}
+    return [{**common, **{name: getattr(entry, name) for name in names}} for entry in entries.audit]
 
 
 def _outbox_rows(entries: Entries) -> list[dict[str, Any]]:
@@ -338,8 +364,7 @@ def _write_all(tables: LedgerTables, claimed: bool) -> TextClause:
             "where now() = :began on conflict do nothing returning 1"
         )
     statement = text(
-        f"with kept as ({keep}), audited as ({_insert_rows(tables.audit, 'audit', recorded=True)}), "
-        f"sent as ({_insert_rows(tables.outbox, 'outbox', recorded=False)}) "
+        f"with kept as ({keep}), {_chained_audit(tables)}, sent as ({_insert_rows(tables.outbox, 'outbox')}) "
         "select exists(select 1 from kept), now() = :began"
     )
     types = {f"uc_{name}": tables.idempotency.c[name].type for name in names}
@@ -349,20 +374,57 @@ def _write_all(tables: LedgerTables, claimed: bool) -> TextClause:
     )
 
 
-def _insert_rows(table: Table, parameter: str, *, recorded: bool) -> str:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+def _chained_audit(tables: LedgerTables) -> str:
+    """Return the steps that stamp, link, hash and insert the audit entries, and move the heads."""
+    names = _written(tables.audit)
+    audit, head = _quoted(tables.audit), _quoted(tables.head)
+    genesis, prefix = (f"decode('{known.hex()}', 'hex')" for known in (GENESIS, DOMAIN + bytes([HASH_VERSION])))
+    return f"""
+        stamped as materialized (
+            select rows.*, clock_timestamp() as recorded_at, coalesce(
+                (select head.hash from {head} head
+                 where head.aggregate = rows.aggregate and head.aggregate_id = rows.aggregate_id),
+                {genesis}) as prev_hash
+            from {_rows(tables.audit, "audit")} where now() = :began
+        ), bodied as (
+            select stamped.*, convert_to({body_sql(tables.audit, "postgresql", "stamped")}, 'UTF8') as body from stamped
+        ), hashed as materialized (
+            select bodied.*, sha256({prefix} || prev_hash || int8send(length(body)) || body) as hash from bodied
+        ), audited as (
+            insert into {audit} ({_columns((*names, *_CHAINED))})
+            select {_values(tables.audit, names)}, recorded_at, {HASH_VERSION}, prev_hash, hash from hashed
+        ), headed as (
+            insert into {head} (aggregate, aggregate_id, version, hash)
+            select aggregate, aggregate_id, version, hash from hashed where aggregate is not null
+            on conflict (aggregate, aggregate_id) do update set version = excluded.version, hash = excluded.hash
+        )"""
+
+
+def _insert_rows(table: Table, parameter: str) -> str:
     names = _written(table)
-    columns = ", ".join(f'"{name}"' for name in names)
-    # json columns travel as text inside the array: json -> text -> json keeps every character of the payload.
-    types = ", ".join(
-        f'"{name}" {"text" if isinstance(table.c[name].type, JSON) else table.c[name].type.compile(dialect)}' for name in names
-    )
-    values = ", ".join(f'"{name}"::json' if isinstance(table.c[name].type, JSON) else f'"{name}"' for name in names)
-    if recorded:
-        columns, values = f"{columns}, recorded_at", f"{values}, clock_timestamp()"
-    source = f"json_to_recordset(cast(:{parameter} as json)) as rows({types})"
     # Outside of a transaction each statement commits itself: then nothing must be inserted.
-    return f"insert into {_quoted(table)} ({columns}) select {values} from {source} where now() = :began"
+    return (
+        f"insert into {_quoted(table)} ({_columns(names)}) "
+        f"select {_values(table, names)} from {_rows(table, parameter)} where now() = :began"
+    )
+
+
+def _rows(table: Table, parameter: str) -> str:
+    """Return the rows of a JSON array; JSON columns are text inside: json -> text -> json keeps every character."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    types = ", ".join(
+        f'"{name}" {"text" if isinstance(table.c[name].type, JSON) else table.c[name].type.compile(dialect)}'
+        for name in _written(table)
+    )
+    return f"json_to_recordset(cast(:{parameter} as json)) as rows({types})"
+
+
+def _columns(names: tuple[str, ...]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _values(table: Table, names: tuple[str, ...]) -> str:
+    return ", ".join(f'cast("{name}" as json)' if isinstance(table.c[name].type, JSON) else f'"{name}"' for name in names)
 
 
 def _quoted(table: Table) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -34,23 +35,41 @@ class LedgerTables:
 
     Attributes:
         idempotency: One row for each accepted command: its key, the fingerprint of its fields, and the result to replay.
-        audit: One row for each (accepted command, aggregate). Append-only.
+        audit: One row for each (accepted command, aggregate). Append-only; per aggregate a chain of hashes, see `chain`.
+        head: One row for each audited aggregate: the version and the hash of its last audit entry.
         attempt: One row for each command that was refused or failed.
         outbox: Events and jobs, to be delivered after the commit; of one aggregate in the order of (version, ordinal).
+        anchor: One row for each anchor: what was signed of the heads, and whether it is outside of the database yet.
+        personal: The personal values that audit entries hold commitments to, for as long as nobody has erased them.
+        pruning: Up to when rows of another table were deleted on purpose, so that nobody takes them for lost.
     """
 
     metadata: MetaData
     idempotency: Table
     audit: Table
+    head: Table
     attempt: Table
     outbox: Table
+    anchor: Table
+    personal: Table
+    pruning: Table
 
 
 @cache
 def ledger_tables(schema: str | None = None) -> LedgerTables:
     """Return the tables in the given schema; the same objects each time."""
     metadata = MetaData(schema=schema)
-    return LedgerTables(metadata, _idempotency(metadata), _audit(metadata), _attempt(metadata), _outbox(metadata))
+    return LedgerTables(
+        metadata,
+        _idempotency(metadata),
+        _audit(metadata),
+        _head(metadata),
+        _attempt(metadata),
+        _outbox(metadata),
+        _anchor(metadata),
+        _personal(metadata),
+        _pruning(metadata),
+    )
 
 
 def _idempotency(metadata: MetaData) -> Table:
@@ -102,8 +121,28 @@ def _audit(metadata: MetaData) -> Table:
         Column("causation_id", String(200)),
         Column("occurred_at", Instant, nullable=False),
         Column("recorded_at", Instant, nullable=False, server_default=database_time()),
+        # All that follow are NULL where an entry is older than they are, or was written past the runtime and not sealed.
+        Column("key", String(255)),
+        Column("messages", Integer),
+        Column("hash_version", SmallInteger),
+        Column("prev_hash", LargeBinary(32)),
+        Column("hash", LargeBinary(32)),
         UniqueConstraint("aggregate", "aggregate_id", "version", name=f"uq_{PREFIX}audit_version"),
         Index(f"ix_{PREFIX}audit_command_id", "command_id"),
+    )
+
+
+def _head(metadata: MetaData) -> Table:
+    return Table(
+        f"{PREFIX}head",
+        metadata,
+        Column("aggregate", String(200), primary_key=True),
+        Column("aggregate_id", String(400), primary_key=True),
+        Column("version", BigInteger, nullable=False),
+        Column("hash", LargeBinary(32), nullable=False),
+        Column("anchored_version", BigInteger),
+        # Every command updates one row, and no index of it: with room on the page that is a heap-only update.
+        postgresql_with={"fillfactor": "70"},
     )
 
 
@@ -178,4 +217,43 @@ def _outbox(metadata: MetaData) -> Table:
             sqlite_where=pending,
         ),
         Index(f"ix_{PREFIX}outbox_dead", "aggregate", "aggregate_id", postgresql_where=dead, sqlite_where=dead),
+    )
+
+
+def _anchor(metadata: MetaData) -> Table:
+    return Table(
+        f"{PREFIX}anchor",
+        metadata,
+        Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+        Column("created_at", Instant, nullable=False),
+        Column("heads", BigInteger, nullable=False),
+        Column("digest", LargeBinary(32), nullable=False),
+        # Gone once it is exported: what vouches for the database belongs outside of it.
+        Column("document", Text),
+        Column("exported_at", Instant),
+    )
+
+
+def _personal(metadata: MetaData) -> Table:
+    return Table(
+        f"{PREFIX}personal",
+        metadata,
+        Column("command_id", Uuid, primary_key=True),
+        Column("field", String(200), primary_key=True),
+        Column("subject", String(400), nullable=False),
+        Column("value", Text, nullable=False),
+        Column("salt", LargeBinary(32), nullable=False),
+        Index(f"ix_{PREFIX}personal_subject", "subject"),
+    )
+
+
+def _pruning(metadata: MetaData) -> Table:
+    return Table(
+        f"{PREFIX}pruning",
+        metadata,
+        Column("id", Uuid, primary_key=True),
+        Column("table_name", String(63), nullable=False),
+        Column("until", Instant, nullable=False),
+        Column("rows", BigInteger, nullable=False),
+        Column("pruned_at", Instant, nullable=False, server_default=database_time()),
     )

@@ -355,7 +355,7 @@ class Changes:
             WrongResult: If the result, an event or a job holds a value that can't be stored.
         """
         call = self.call
-        audit = self._audit(detail)
+        outbox = self._outbox()
         return Entries(
             key=call.key,
             stored=StoredResult(
@@ -370,8 +370,8 @@ class Changes:
             expires_at=call.now + self.plan.keep_results,
             common=self.common(),
             headers=self._headers(),
-            audit=tuple(audit),
-            outbox=tuple(self._outbox()),
+            audit=tuple(self._audit(detail, len(outbox))),
+            outbox=tuple(outbox),
         )
 
     def common(self) -> dict[str, Any]:
@@ -395,13 +395,14 @@ class Changes:
     def _correlation_id(self) -> str:
         return self.call.asked.correlation_id or str(self.call.command_id)
 
-    def _audit(self, detail: dict[str, Any]) -> list[AuditEntry]:
+    def _audit(self, detail: dict[str, Any], messages: int) -> list[AuditEntry]:
         detail_text = self._redacted_text(detail)
         if not self.touched:
-            return [AuditEntry(id=uuid7(), detail=detail_text)]
-        return [self._audit_entry(one, detail_text if index == 0 else "{}") for index, one in enumerate(self.touched)]
+            return [AuditEntry(id=uuid7(), detail=detail_text, messages=messages)]
+        first, *others = self.touched
+        return [self._audit_entry(first, detail_text, messages), *(self._audit_entry(one, "{}", 0) for one in others)]
 
-    def _audit_entry(self, one: _Touched, detail: str) -> AuditEntry:
+    def _audit_entry(self, one: _Touched, detail: str, messages: int) -> AuditEntry:
         source, dest = one.states()
         return AuditEntry(
             id=uuid7(),
@@ -415,6 +416,7 @@ class Changes:
             to_state=dest,
             changes=self._redacted_text(_differences(one)),
             detail=detail,
+            messages=messages,
         )
 
     def _redacted_text(self, value: dict[str, Any]) -> str:

@@ -1,0 +1,122 @@
+r"""The hash chain of an aggregate's audit entries: how an entry becomes bytes, and how its hash follows from the last one.
+
+How it works. The body of an entry is one text: its fields in a fixed order, each as `length:characters`, or `-` where it is
+NULL. JSON columns go in as the text that is stored. Then
+
+    hash = SHA-256("usecasecore audit entry\n" || hash version (1 byte) || previous hash (32 bytes)
+                   || length of the body in bytes (8 bytes, big endian) || body in UTF-8)
+
+where the previous hash is that of the same aggregate's entry before, and 32 zero bytes for the first entry and for entries
+without an aggregate. PostgreSQL computes it inside of the statement that writes the entry, where alone its clock and the head
+can be read under the lock; on SQLite `entry_hash` does, and verification always does. `body` and `body_sql` must agree, and
+neither may ever change for a version that was written: `tests/golden/audit_hash.json` holds them to that. A new column of the
+audit table that has to be protected makes a new version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, Table, Uuid
+
+from usecasecore.ledger.types import Instant
+
+__all__ = ["DOMAIN", "FIELDS", "GENESIS", "HASH_VERSION", "body", "body_sql", "entry_hash", "hash_of_body", "instant_text"]
+
+HASH_VERSION = 1
+DOMAIN = b"usecasecore audit entry\n"
+GENESIS = bytes(32)
+
+FIELDS = (
+    "id",
+    "command_id",
+    "use_case",
+    "key",
+    "tenant",
+    "actor",
+    "on_behalf_of",
+    "reason",
+    "aggregate",
+    "aggregate_id",
+    "version",
+    "kind",
+    "lifecycle",
+    "trigger",
+    "from_state",
+    "to_state",
+    "command",
+    "changes",
+    "detail",
+    "messages",
+    "request_id",
+    "correlation_id",
+    "causation_id",
+    "occurred_at",
+    "recorded_at",
+)
+"""The fields of version 1, in the order of the body."""
+
+_PREFIX = DOMAIN + bytes([HASH_VERSION])
+
+
+def body(row: Mapping[str, Any]) -> str:
+    """Return the body of an entry.
+
+    Args:
+        row: The entry's columns; JSON columns as the text that is stored, instants aware or as text of the form `instant_text`
+            returns.
+    """
+    return "".join(_part(row[name]) for name in FIELDS)
+
+
+def entry_hash(previous: bytes | None, row: Mapping[str, Any]) -> bytes:
+    """Return the hash of an entry (32 bytes) that follows on the one with the previous hash; None for the first of a chain."""
+    return hash_of_body(previous or GENESIS, body(row).encode())
+
+
+def hash_of_body(previous: bytes, content: bytes) -> bytes:
+    """Return the hash of an entry whose body is known, in UTF-8."""
+    return hashlib.sha256(b"%b%b%b%b" % (_PREFIX, previous, len(content).to_bytes(8), content)).digest()
+
+
+def instant_text(instant: datetime) -> str:
+    """Return an instant as the body has it: UTC, to the microsecond, `2026-05-04 12:00:00.000000`."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def body_sql(table: Table, dialect: str, row: str) -> str:
+    """Return the SQL expression for the body of an entry.
+
+    Args:
+        table: The audit table, for the types of its columns.
+        dialect: `postgresql` or `sqlite`.
+        row: The name under which the entry's columns are found.
+    """
+    parts = (_text_sql(table.c[name].type, f'{row}."{name}"', dialect) for name in FIELDS)
+    return " || ".join(f"coalesce(length({part}) || ':' || {part}, '-')" for part in parts)
+
+
+def _part(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, UUID):
+        value = value.hex
+    elif isinstance(value, datetime):
+        value = instant_text(value)
+    elif not isinstance(value, str):
+        value = str(value)
+    return f"{len(value)}:{value}"
+
+
+def _text_sql(kind: Any, column: str, dialect: str) -> str:
+    if isinstance(kind, Uuid):
+        return f"replace(cast({column} as text), '-', '')"
+    if dialect == "postgresql" and isinstance(kind, Instant):
+        return f"to_char({column} at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+    if isinstance(kind, JSON) or not hasattr(kind, "length"):
+        return f"cast({column} as text)"
+    return column
