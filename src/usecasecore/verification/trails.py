@@ -1,0 +1,172 @@
+"""Do the audit entries of an aggregate follow on each other? By window functions over all of them, in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, case, func, or_, select
+
+from usecasecore.ledger import LedgerTables
+from usecasecore.verification.declared import Declared
+from usecasecore.verification.report import Finding
+
+__all__ = ["head_findings", "state_findings", "transition_findings", "version_findings"]
+
+
+def version_findings(connection: Connection, tables: LedgerTables) -> Iterator[Finding]:
+    """Yield what is wrong with the order of versions: gaps, a wrong start, something after the end."""
+    entry = _following(tables)
+    begins = entry.c.kind.in_(("create", "baseline"))
+    wrong = or_(
+        and_(entry.c.version_before.is_(None), or_(~begins, and_(entry.c.kind == "create", entry.c.version != 1))),
+        and_(entry.c.version_before.is_not(None), or_(begins, entry.c.version != entry.c.version_before + 1)),
+        entry.c.kind_before == "delete",
+    )
+    for row in _stream(connection, _ordered(select(entry).where(wrong), entry)):
+        yield _about(row, *_version_fault(row))
+
+
+def _version_fault(row: Row[Any]) -> tuple[str, str]:
+    if row.kind_before == "delete":
+        return "entry_after_delete", f"follows on version {row.version_before}, which deleted the aggregate"
+    if row.version_before is None:
+        if row.kind == "create":
+            return "first_entry", "is the first and a creation, and a creation has version 1"
+        return "first_entry", f"is the first that is there, and neither a creation nor a baseline but a {row.kind}"
+    if row.version != row.version_before + 1:
+        return "version_gap", f"follows on version {row.version_before}: entries are missing between them"
+    return "second_start", f"is a {row.kind}, and the aggregate has entries before it"
+
+
+def state_findings(connection: Connection, tables: LedgerTables, declared: Declared) -> Iterator[Finding]:
+    """Yield entries whose state before is not the state after of the lifecycle's entry before."""
+    audit = tables.audit.c
+    chain = (audit.aggregate, audit.aggregate_id)
+    entry = (
+        select(
+            *chain,
+            audit.version,
+            audit.kind,
+            audit.lifecycle,
+            audit.from_state,
+            audit.trigger,
+            audit.to_state,
+            func.first_value(audit.kind).over(partition_by=chain, order_by=audit.version).label("start"),
+            func.lag(audit.to_state).over(partition_by=(*chain, audit.lifecycle), order_by=audit.version).label("before"),
+        )
+        .where(audit.aggregate.is_not(None))
+        .subquery()
+    )
+    # Only the main lifecycle's state is in the entry of a creation; the others start where they are declared to. What state
+    # they had at a baseline nobody knows.
+    started = _by_lifecycle(declared.initial, entry.c.lifecycle)
+    expected = func.coalesce(entry.c.before, case((entry.c.start == "create", started)))
+    broken = and_(entry.c.from_state.is_not(None), expected.is_not(None), entry.c.from_state != expected)
+    moved = and_(entry.c.kind == "change", entry.c.trigger.is_(None), entry.c.to_state.is_not(None))
+    kept = or_(entry.c.from_state.is_(None), entry.c.from_state != entry.c.to_state)
+    statement = select(entry, expected.label("expected")).where(or_(broken, and_(moved, kept)))
+    for row in _stream(connection, _ordered(statement, entry)):
+        if row.from_state is None or row.from_state == row.expected:
+            yield _about(row, "state_without_trigger", f"changes {row.lifecycle} to {row.to_state!r} without a trigger")
+        else:
+            sentence = f"takes {row.lifecycle} from {row.from_state!r}, and the entry before left it in {row.expected!r}"
+            yield _about(row, "state_link", sentence)
+
+
+def transition_findings(connection: Connection, tables: LedgerTables, declared: Declared) -> Iterator[Finding]:
+    """Yield entries whose transition the application doesn't declare, of the lifecycles that it knows."""
+    audit = tables.audit.c
+    move = (audit.kind, audit.lifecycle, audit.trigger, audit.from_state, audit.to_state)
+    known = audit.lifecycle.in_(sorted(declared.moves))
+    made = select(*move).where(known, or_(audit.trigger.is_not(None), audit.kind == "create")).distinct()
+    for row in connection.execute(made).all():
+        if _is_declared(tuple(row), declared):
+            continue
+        same = [column.is_not_distinct_from(value) for column, value in zip(move, row, strict=True)]
+        found = select(audit.aggregate, audit.aggregate_id, audit.version, *move).where(*same)
+        for entry in _stream(connection, found.order_by(audit.aggregate, audit.aggregate_id, audit.version)):
+            if entry.kind == "create":
+                yield _about(
+                    entry, "wrong_initial_state", f"creates it in {entry.to_state!r}, where {entry.lifecycle} doesn't start"
+                )
+            else:
+                way = f"{entry.trigger!r} from {entry.from_state!r} to {entry.to_state!r}"
+                yield _about(entry, "undeclared_transition", f"has a transition that {entry.lifecycle} doesn't declare: {way}")
+
+
+def _is_declared(made: tuple[Any, ...], declared: Declared) -> bool:
+    kind, lifecycle, trigger, source, dest = made
+    moves = declared.moves[lifecycle]
+    if trigger is None:
+        return kind != "create" or declared.initial[lifecycle] == str(dest)
+    if kind == "delete" and dest is None:
+        return any((trigger, source) == move[:2] for move in moves)
+    return (trigger, source, dest) in moves
+
+
+def head_findings(connection: Connection, tables: LedgerTables) -> Iterator[Finding]:
+    """Yield aggregates whose head is not their last entry."""
+    audit, head = tables.audit, tables.head
+    names = (audit.c.aggregate, audit.c.aggregate_id)
+    last = (select(*names, func.max(audit.c.version).label("version")).where(names[0].is_not(None)).group_by(*names)).subquery(
+        "last"
+    )
+    same = and_(last.c.aggregate == head.c.aggregate, last.c.aggregate_id == head.c.aggregate_id)
+    entry = audit.alias("entry")
+    at_head = and_(
+        entry.c.aggregate == head.c.aggregate, entry.c.aggregate_id == head.c.aggregate_id, entry.c.version == head.c.version
+    )
+    of_heads = (
+        select(head.c.aggregate, head.c.aggregate_id, head.c.version, last.c.version.label("last"))
+        .select_from(head.outerjoin(last, same).outerjoin(entry, at_head))
+        .where(or_(last.c.version.is_(None), last.c.version != head.c.version, entry.c.hash.is_distinct_from(head.c.hash)))
+    )
+    for row in _stream(connection, _ordered(of_heads, head)):
+        yield _about(row, *_head_fault(row))
+    headless = select(last).select_from(last.outerjoin(head, same)).where(head.c.version.is_(None))
+    for row in _stream(connection, _ordered(headless, last)):
+        yield _about(row, "head_missing", "is the last entry, and there is no head for it")
+
+
+def _head_fault(row: Row[Any]) -> tuple[str, str]:
+    if row.last is None:
+        return "entries_missing", "is what the head says, and there are no entries at all"
+    if row.last < row.version:
+        return "entries_missing", f"is what the head says, and the last entry that is there has version {row.last}"
+    if row.last > row.version:
+        return "head_differs", f"is what the head says, and there are entries up to version {row.last}"
+    return "head_differs", "is what the head says, with another hash than the entry has"
+
+
+def _following(tables: LedgerTables) -> Subquery:
+    audit = tables.audit.c
+    chain = (audit.aggregate, audit.aggregate_id)
+    return (
+        select(
+            *chain,
+            audit.version,
+            audit.kind,
+            func.lag(audit.version).over(partition_by=chain, order_by=audit.version).label("version_before"),
+            func.lag(audit.kind).over(partition_by=chain, order_by=audit.version).label("kind_before"),
+        )
+        .where(audit.aggregate.is_not(None))
+        .subquery()
+    )
+
+
+def _by_lifecycle(values: dict[str, str], lifecycle: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case(values, value=lifecycle) if values else case((lifecycle.is_(None), None))
+
+
+def _ordered(statement: Select[Any], source: Any) -> Select[Any]:
+    return statement.order_by(source.c.aggregate, source.c.aggregate_id, source.c.version)
+
+
+def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
+    with connection.execute(statement.execution_options(yield_per=1_000)) as found:
+        yield from found
+
+
+def _about(row: Row[Any], code: str, sentence: str) -> Finding:
+    return Finding(code, f"{row.aggregate} {row.aggregate_id}: version {row.version} {sentence}", *row[:2], row.version)
