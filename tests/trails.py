@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -25,6 +26,7 @@ from tests.accounts import (
     SetPin,
     application,
 )
+from tests.postgres import create_database, drop_database
 from usecasecore import Runtime
 from usecasecore.errors import Rejected
 from usecasecore.verification import Report, verify
@@ -53,7 +55,7 @@ class Books:
     def values(self, **others: Any) -> dict[str, Any]:
         return {"first": str(self.first), "second": str(self.second), **others}
 
-    def deposit(self, times: int = 1, clock: Callable[[], datetime] | None = None) -> None:
+    def deposit(self, times: int = 1) -> None:
         for _ in range(times):
             self.runtime.execute(Deposit(account_id=self.first, amount=1), actor=ADA)
 
@@ -74,10 +76,54 @@ def lived_in(runtime: Runtime) -> tuple[UUID, UUID]:
     return first, second
 
 
-@pytest.fixture
-def books(database_url: str) -> Iterator[Books]:
-    engine = create_engine(database_url)
+@pytest.fixture(scope="session")
+def sqlite_books(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[UUID, UUID]]:
+    """A file to copy: what has been lived in once serves all."""
+    file = tmp_path_factory.mktemp("books") / "books.db"
+    shutil.copy(sqlite_template, file)
+    return file, prepared(f"sqlite:///{file}")
+
+
+@pytest.fixture(scope="session")
+def postgres_books(postgres_server: str, postgres_template: str) -> Iterator[tuple[str, tuple[UUID, UUID]]]:
+    """Likewise, the name of a database."""
+    name = f"books_{uuid4().hex}"
+    yield name, prepared(create_database(postgres_server, name, template=postgres_template))
+    drop_database(postgres_server, name)
+
+
+def prepared(url: str) -> tuple[UUID, UUID]:
+    engine = create_engine(url)
     Base.metadata.create_all(engine)
-    runtime = Runtime(engine, application(), clock=lambda: NOON)
-    yield Books(engine, runtime, *lived_in(runtime))
+    accounts = lived_in(Runtime(engine, application(), clock=lambda: NOON))
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("pragma wal_checkpoint(truncate)")
+    engine.dispose()
+    return accounts
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("sqlite", marks=pytest.mark.sqlite),
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+    ]
+)
+def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
+    """A copy of the books, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        file, accounts = request.getfixturevalue("sqlite_books")
+        shutil.copy(file, tmp_path / "books.db")
+        yield from _opened(f"sqlite:///{tmp_path / 'books.db'}", accounts)
+        return
+    server = request.getfixturevalue("postgres_server")
+    template, accounts = request.getfixturevalue("postgres_books")
+    name = f"books_{uuid4().hex}"
+    yield from _opened(create_database(server, name, template=template), accounts)
+    drop_database(server, name)
+
+
+def _opened(url: str, accounts: tuple[UUID, UUID]) -> Iterator[Books]:
+    engine = create_engine(url)
+    yield Books(engine, Runtime(engine, application(), clock=lambda: NOON), *accounts)
     engine.dispose()

@@ -14,14 +14,14 @@ from sqlalchemy import Connection, Engine, select
 
 from tests.accounts import ADA, NOON, Deposit, Done, LimitReached, Open, application
 from tests.bank import Bank
-from tests.trails import Books, books
+from tests.trails import Books, books, postgres_books, sqlite_books
 from usecasecore import Actor, Command, ExecutionContext, Transaction, UseCase, migrations
 from usecasecore.ledger import ledger_tables
 from usecasecore.ledger.chain import GENESIS
 from usecasecore.ledger.sealing import seal
 from usecasecore.verification import verify
 
-__all__ = ["books"]
+__all__ = ["books", "postgres_books", "sqlite_books"]
 
 AUDIT = ledger_tables().audit
 

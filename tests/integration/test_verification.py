@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 
 from tests.accounts import NOON, Deposit
-from tests.trails import Books, books
+from tests.trails import Books, books, postgres_books, sqlite_books
 from usecasecore.ledger.pruning import prune_outbox
 from usecasecore.verification import Finding, verify
 
-__all__ = ["books"]
+__all__ = ["books", "postgres_books", "sqlite_books"]
 
 FIRST = "aggregate = 'account' and aggregate_id = :first"
 ROW = "replace(cast(id as text), '-', '') = replace(:first, '-', '')"

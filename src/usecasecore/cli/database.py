@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["Database", "find_database"]
+__all__ = ["Database", "find_both", "find_database"]
 
 T = TypeVar("T")
 
@@ -77,17 +77,33 @@ def find_database(url: str | None, app: str | None, schema: str | None) -> Datab
     Raises:
         Failure: If there is none, if its URL can't be read, or if its driver is missing.
     """
+    return find_both(url, app, schema, application=False)[0]
+
+
+def find_both(url: str | None, app: str | None, schema: str | None, *, application: bool = True) -> tuple[Database, Found | None]:
+    """Return what `find_database` does, and the application that `--app`, the environment or pyproject.toml names.
+
+    Args:
+        url: `--url`.
+        app: `--app`.
+        schema: `--schema`.
+        application: Whether to look for an application where the database is named by a URL too; there may be none.
+
+    Raises:
+        Failure: As `find_database`.
+    """
     text, origin = (url, "--url") if url is not None else (os.environ.get(VARIABLE), VARIABLE)
     if text:
         engine = _engine(text)
+        found = find(app) if application else None
         _tell(engine.url, origin)
-        return Database(engine, schema)
+        return Database(engine, schema), found
     if url is not None:
         raise Failure("the database's URL is empty", _FORM)
     found = find(app)
     runtime = _runtime_in(found)
     _tell(runtime.engine.url, "the runtime")
-    return Database(runtime.engine, schema if schema is not None else getattr(runtime, "ledger_schema", None))
+    return Database(runtime.engine, schema if schema is not None else getattr(runtime, "ledger_schema", None)), found
 
 
 def _runtime_in(found: Found | None) -> Any:

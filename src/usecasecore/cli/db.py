@@ -82,12 +82,14 @@ def _print_check(output: Format, found: str | None, needed: str, problems: list[
         print_lines([f"the ledger is whole, at revision {found}"])
 
 
-def read_ledger(database: Database, read: Callable[[Connection, str | None], T]) -> T:
+def read_ledger(database: Database, read: Callable[[Connection, str | None], T], *, one_snapshot: bool = False) -> T:
     """Return what `read` finds in a ledger that is whole; else fail with what is missing and its cure."""
-    from usecasecore import migrations
+    from usecasecore import migrations, verification
     from usecasecore.errors import LedgerOutdated
 
     def checked(connection: Connection) -> T:
+        if one_snapshot:
+            verification.one_snapshot(connection)
         migrations.check(connection, database.schema)
         return read(connection, database.schema)
 

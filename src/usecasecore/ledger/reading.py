@@ -1,14 +1,14 @@
-"""Reading the audit entries back: for people who look, not for commands."""
+"""Reading the audit entries and the attempts back: for people who look, not for commands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, Table, func, select
 
 from usecasecore.ledger.entries import EntryKind
 from usecasecore.ledger.tables import ledger_tables
@@ -20,6 +20,8 @@ __all__ = [
     "latest_entries",
     "latest_of",
     "state_since",
+    "RecordedAttempt",
+    "latest_attempts",
     "trail",
 ]
 
@@ -61,6 +63,64 @@ class RecordedEntry:
     recorded_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedAttempt:
+    """A command that was refused or failed.
+
+    Attributes:
+        key: Its idempotency key; under it the same command may have been accepted since.
+        version: The version of the aggregate that it was decided on; None where none was loaded.
+        outcome: `refused` by a decision of the use case or the runtime, or `failed`.
+        code: The stable code of the refusal; of a failure in user code the type of the exception.
+        message: Why, in words.
+        command: The command's fields, redacted.
+        occurred_at: The runtime's clock when the command came, aware, UTC.
+        recorded_at: The database's clock when the attempt was written, aware, UTC.
+    """
+
+    id: UUID
+    command_id: UUID
+    use_case: str
+    tenant: str | None
+    actor: str
+    on_behalf_of: str | None
+    reason: str | None
+    key: str
+    aggregate: str | None
+    aggregate_id: str | None
+    version: int | None
+    outcome: str
+    code: str
+    message: str
+    command: dict[str, Any]
+    request_id: str | None
+    correlation_id: str
+    causation_id: str | None
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+def latest_attempts(
+    connection: Connection, schema: str | None = None, *, limit: int, since: datetime | None = None, **wanted: str | None
+) -> list[RecordedAttempt]:
+    """Return the newest attempts, the newest last.
+
+    Args:
+        connection: To read on.
+        schema: Where the ledger lives.
+        limit: How many at most.
+        since: Only those that occurred then or later; aware.
+        wanted: Only those with this value: `use_case`, `actor`, `tenant`, `aggregate`, `aggregate_id`, `outcome`, `code`.
+    """
+    table = ledger_tables(schema).attempt
+    conditions = [table.c[name] == value for name, value in wanted.items() if value is not None]
+    if since is not None:
+        conditions.append(table.c.occurred_at >= since)
+    columns = [table.c[each.name] for each in fields(RecordedAttempt)]
+    rows = connection.execute(select(*columns).where(*conditions).order_by(table.c.id.desc()).limit(limit)).mappings()
+    return sorted((RecordedAttempt(**row) for row in rows), key=lambda attempt: (attempt.recorded_at, str(attempt.id)))
+
+
 def latest_entries(
     connection: Connection,
     schema: str | None = None,
@@ -86,7 +146,7 @@ def latest_entries(
     table = ledger_tables(schema).audit
     wanted = {"use_case": use_case, "actor": actor, "aggregate": aggregate}
     conditions = [table.c[name] == value for name, value in wanted.items() if value is not None]
-    found = _entries(connection, select(table).where(*conditions).order_by(table.c.id.desc()).limit(limit))
+    found = _entries(connection, _select(table).where(*conditions).order_by(table.c.id.desc()).limit(limit))
     return sorted(found, key=lambda entry: (entry.recorded_at, entry.aggregate or "", entry.version or 0))
 
 
@@ -94,7 +154,7 @@ def trail(connection: Connection, schema: str | None, aggregate: str, aggregate_
     """Return all entries of one aggregate, in the order of its versions."""
     table = ledger_tables(schema).audit
     one = (table.c.aggregate == aggregate, table.c.aggregate_id == aggregate_id)
-    return _entries(connection, select(table).where(*one).order_by(table.c.version))
+    return _entries(connection, _select(table).where(*one).order_by(table.c.version))
 
 
 def latest_of(
@@ -103,7 +163,7 @@ def latest_of(
     """Return the newest entries of one aggregate, the newest last."""
     table = ledger_tables(schema).audit
     one = (table.c.aggregate == aggregate, table.c.aggregate_id == aggregate_id)
-    return _entries(connection, select(table).where(*one).order_by(table.c.version.desc()).limit(limit))[::-1]
+    return _entries(connection, _select(table).where(*one).order_by(table.c.version.desc()).limit(limit))[::-1]
 
 
 def state_since(
@@ -133,7 +193,7 @@ def state_since(
 def command_entries(connection: Connection, schema: str | None, command_id: UUID) -> list[RecordedEntry]:
     """Return the entries of one command, one for each aggregate that it touched."""
     table = ledger_tables(schema).audit
-    statement = select(table).where(table.c.command_id == command_id)
+    statement = _select(table).where(table.c.command_id == command_id)
     return _entries(connection, statement.order_by(table.c.aggregate, table.c.aggregate_id))
 
 
@@ -145,6 +205,10 @@ def audited_aggregates(connection: Connection, schema: str | None = None) -> Ite
     while name is not None:
         yield name
         name = connection.execute(select(func.min(column)).where(column > name)).scalar()
+
+
+def _select(table: Table) -> Select[Any]:
+    return select(*(table.c[each.name] for each in fields(RecordedEntry)))
 
 
 def _entries(connection: Connection, statement: Select[Any]) -> list[RecordedEntry]:
