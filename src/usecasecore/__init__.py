@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from usecasecore.errors import Conflict, DefinitionError, DomainError, Rejected, StoreError, UseCaseError
     from usecasecore.ids import uuid7
     from usecasecore.lifecycle import Lifecycle, Transition, guard, state_column, unprotected, version_column
-    from usecasecore.messages import Command, CommandBody, DomainEvent, Job, Key, Result, Sensitive
+    from usecasecore.messages import Command, CommandBody, DomainEvent, Job, Key, Personal, Result, Sensitive
     from usecasecore.policy import AllowAll, Decision, Policy, PolicyRequest
     from usecasecore.runtime import Limits, Runtime
     from usecasecore.runtime.asynchronous import AsyncRuntime
@@ -48,6 +48,7 @@ __all__ = [
     "Limits",
     "Load",
     "Outcome",
+    "Personal",
     "Policy",
     "PolicyRequest",
     "Possibility",
@@ -77,7 +78,7 @@ _HOMES = {
     "errors": ("Conflict", "DefinitionError", "DomainError", "Rejected", "StoreError", "UseCaseError"),
     "ids": ("uuid7",),
     "lifecycle": ("Lifecycle", "Transition", "guard", "state_column", "unprotected", "version_column"),
-    "messages": ("Command", "CommandBody", "DomainEvent", "Job", "Key", "Result", "Sensitive"),
+    "messages": ("Command", "CommandBody", "DomainEvent", "Job", "Key", "Personal", "Result", "Sensitive"),
     "policy": ("AllowAll", "Decision", "Policy", "PolicyRequest"),
     "runtime": ("Limits", "Runtime"),
     "runtime.asynchronous": ("AsyncRuntime",),

@@ -24,16 +24,19 @@ __all__ = [
     "Job",
     "Key",
     "Message",
+    "Personal",
     "Result",
     "Sensitive",
     "key_fields",
+    "personal_subjects",
     "result_type",
     "sensitive_fields",
 ]
 
 REDACTED = "[redacted]"
-REDACT = {"usecasecore.redact": True}
-"""The serialization context under which sensitive values are written as `REDACTED`."""
+REDACT = "usecasecore.redact"
+"""The member of a serialization context under which sensitive values are written as `REDACTED`; personal ones as what its value,
+a function, makes of the name of their subject's field and the value. None hides both alike."""
 
 R = TypeVar("R", bound="Result")
 C = TypeVar("C", bound="Command[Any]")
@@ -68,6 +71,53 @@ class Sensitive:
         return core_schema.no_info_wrap_validator_function(_pass_on, schema, serialization=redacting)
 
 
+@dataclass(frozen=True, slots=True)
+class Personal(Sensitive):
+    """Mark a field whose value is about a person, and must be erasable: `Annotated[str, Personal(subject="customer_id")]`.
+
+    It is sensitive. Beyond that the ledger keeps the value apart for as long as nobody erases what it has of the subject, and
+    the audit trail holds a commitment to it, which vouches for the value while it is there and tells nothing when it is gone.
+
+    Attributes:
+        subject: The command's field that says whom the value is about, by an id that is not itself personal.
+    """
+
+    subject: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+
+        def serialize(value: Any, handler: core_schema.SerializerFunctionWrapHandler, info: core_schema.SerializationInfo) -> Any:
+            if not _redacts(info):
+                return handler(value)
+            assert isinstance(info.context, dict)
+            commit = info.context[REDACT]
+            return REDACTED if commit is None or value is None else commit(self.subject, handler(value))
+
+        committing = core_schema.wrap_serializer_function_ser_schema(serialize, info_arg=True)
+        return core_schema.no_info_wrap_validator_function(_pass_on, schema, serialization=committing)
+
+
+def personal_subjects(command: type[Command[Any]]) -> frozenset[str]:
+    """Return the names of the fields that say whom a command's personal values are about."""
+    return frozenset(_subjects(command, ()))
+
+
+def _subjects(annotation: Any, above: tuple[Any, ...]) -> Iterator[str]:
+    if isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel):
+        for info in () if annotation in above else annotation.__pydantic_fields__.values():
+            yield from (mark.subject for mark in info.metadata if isinstance(mark, Personal))
+            yield from _subjects(info.annotation, (*above, annotation))
+        return
+    yield from (mark.subject for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, Personal))
+    for inner in get_args(annotation):
+        yield from _subjects(inner, above)
+
+
+def _redacts(info: core_schema.SerializationInfo) -> bool:
+    return isinstance(info.context, dict) and REDACT in info.context
+
+
 def _pass_on(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
     return handler(value)
 
@@ -75,7 +125,7 @@ def _pass_on(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> A
 def _serialize_sensitive(
     value: Any, handler: core_schema.SerializerFunctionWrapHandler, info: core_schema.SerializationInfo
 ) -> Any:
-    return REDACTED if info.context == REDACT else handler(value)
+    return REDACTED if _redacts(info) else handler(value)
 
 
 # Asked for while the classes below are built, so they stand above them.

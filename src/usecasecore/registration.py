@@ -12,7 +12,17 @@ from typing import Any
 
 from usecasecore.errors import DomainError
 from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
-from usecasecore.messages import Command, DomainEvent, Job, Message, Result, key_fields, result_type, sensitive_fields
+from usecasecore.messages import (
+    Command,
+    DomainEvent,
+    Job,
+    Message,
+    Result,
+    key_fields,
+    personal_subjects,
+    result_type,
+    sensitive_fields,
+)
 from usecasecore.slots import Slot, mapper_of, primary_key, slots_of
 from usecasecore.upcasts import problems_of
 from usecasecore.usecase import Scope, UseCase, type_arguments
@@ -124,6 +134,7 @@ def register(use_case: UseCase[Any, Any, Any]) -> tuple[Registration | None, lis
         check.wrong(f"its first type is {command!r}, not a Command")
         return None, check.problems
     _check_result(check, command, result)
+    _check_subjects(check, command)
     aggregate, slots = _loaded(check, command, state)
     subject, lifecycle, triggers = _fired(check, aggregate, slots)
     _check_also_fires(check, aggregate, slots)
@@ -157,6 +168,16 @@ def _check_result(check: _Check, command: type[Command[Any]], result: Any) -> No
         check.wrong(f"returns {_name(result)}, but {command.__name__} promises {promised.__name__}")
     else:
         check.problems.extend(problems_of(promised, promised.result_version, promised.upcasts))
+
+
+def _check_subjects(check: _Check, command: type[Command[Any]]) -> None:
+    hidden = sensitive_fields(command)
+    for name in sorted(personal_subjects(command)):
+        if name not in command.model_fields:
+            known = ", ".join(command.model_fields)
+            check.wrong(f"{command.__name__} has values about the subject in {name!r}, and no such field; its fields: {known}")
+        elif name in hidden:
+            check.wrong(f"{command.__name__}.{name} names the subject of personal values by an id: it can't be sensitive itself")
 
 
 def _loaded(check: _Check, command: type[Command[Any]], state: Any) -> tuple[type | None, tuple[Slot, ...]]:

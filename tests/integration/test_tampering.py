@@ -13,9 +13,8 @@ from tests.accounts import NOON
 from tests.trails import Books, books, postgres_books, sqlite_books
 from usecasecore.ledger import ledger_tables
 from usecasecore.ledger.chain import body_sql, hash_of_body
-from usecasecore.verification import AnchorTrail, anchor_heads, export_anchors, verifier_from
+from usecasecore.verification import AnchorTrail, HmacKey, anchor_heads, export_anchors
 from usecasecore.verification.anchors import Anchor, Leaf, merkle_root, parse_anchor
-from usecasecore.verification.signing import Ed25519Verifier, HmacKey, signer_from
 
 __all__ = ["books", "postgres_books", "sqlite_books"]
 
@@ -274,27 +273,3 @@ def test_the_root_is_that_of_the_standard() -> None:
     assert merkle_root(d[:1]) == d[0]
     assert merkle_root([*d, d[6]]) != merkle_root(d)
     assert merkle_root([]) == sha256(b"").digest()
-
-
-def ed25519_pem() -> tuple[bytes, bytes]:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-
-    private = Ed25519PrivateKey.generate()
-    return (
-        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-        private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-    )
-
-
-def test_with_a_key_pair_whoever_verifies_cannot_sign() -> None:
-    private, public = ed25519_pem()
-    signer, verifier = signer_from(private), verifier_from(public)
-    assert isinstance(verifier, Ed25519Verifier)
-    assert not hasattr(verifier, "sign")
-    signature = signer.sign(b"what is signed")
-    assert verifier.verify("ed25519", b"what is signed", signature)
-    assert verifier_from(private).verify("ed25519", b"what is signed", signature)
-    assert not verifier.verify("ed25519", b"what is not", signature)
-    assert not verifier.verify("hmac-sha256", b"what is signed", KEY.sign(b"what is signed"))
-    assert not KEY.verify("ed25519", b"what is signed", signature)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.main import get_command
 
-from usecasecore.cli import adopt, aggregate, anchors, attempts, audit, db, diagram, idempotency, lifecycle, outbox, usecase, verification
+from usecasecore.cli import adopt, aggregate, anchors, attempts, audit, db, diagram, erasure, idempotency, lifecycle, outbox, usecase, verification
 from usecasecore.cli.failure import Failure
 from usecasecore.cli.group import Group, show_help
 from usecasecore.cli.output import print_failure, print_lines, print_traceback, speak_utf8
@@ -36,6 +36,7 @@ _app.add_typer(usecase.commands, name="usecase")
 _app.add_typer(aggregate.commands, name="aggregate")
 audit.commands.command("attempts")(attempts.attempts)
 audit.commands.command("anchor")(anchors.anchor)
+audit.commands.command("erase")(erasure.erase)
 _app.add_typer(audit.commands, name="audit")
 _app.add_typer(outbox.commands, name="outbox")
 _app.add_typer(idempotency.commands, name="idempotency")

@@ -12,7 +12,7 @@ import typer
 from usecasecore.cli.database import Database, find_database
 from usecasecore.cli.db import read_ledger
 from usecasecore.cli.failure import Failure
-from usecasecore.cli.keys import KeyOption, read_key
+from usecasecore.cli.keys import KeyOption, read_key, signer_of
 from usecasecore.cli.options import AppOption, Format, FormatOption, SchemaOption, UrlOption
 from usecasecore.cli.output import print_json, print_lines
 
@@ -40,9 +40,7 @@ def anchor(
     Whatever is rewritten in the audit trail afterwards, `usecasecore verify --anchors` finds. Run it often, and put the
     anchors where whoever owns the database can't write.
     """
-    from usecasecore.verification import signer_from
-
-    signer = read_key(key, signer_from)
+    signer = read_key(key, signer_of)
     database = find_database(url, app, schema)
     read_ledger(database, lambda _connection, _schema: None)
     heads = _make(database, signer)

@@ -85,10 +85,10 @@ def show(
 
 
 def _show_trail(aggregate: str, key: str, database: Database, output: Format) -> None:
-    from usecasecore.ledger.reading import trail
+    from usecasecore.ledger.reading import trail, with_personal_values
 
     def read(connection: Connection, schema: str | None) -> list[RecordedEntry]:
-        entries = trail(connection, schema, aggregate, key)
+        entries = with_personal_values(connection, schema, trail(connection, schema, aggregate, key))
         if not entries:
             _require_aggregate(aggregate, connection, schema)
             raise Failure(
@@ -104,9 +104,12 @@ def _show_trail(aggregate: str, key: str, database: Database, output: Format) ->
 
 
 def _show_command(command_id: UUID, database: Database, output: Format) -> None:
-    from usecasecore.ledger.reading import command_entries
+    from usecasecore.ledger.reading import command_entries, with_personal_values
 
-    entries = read_ledger(database, lambda connection, schema: command_entries(connection, schema, command_id))
+    def read(connection: Connection, schema: str | None) -> list[RecordedEntry]:
+        return with_personal_values(connection, schema, command_entries(connection, schema, command_id))
+
+    entries = read_ledger(database, read)
     if not entries:
         raise Failure(f"there are no entries of the command {command_id}", "a refused command leaves none")
     if output is Format.JSON:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
 import typer
 
 from usecasecore.cli.failure import Failure
 
-__all__ = ["KeyOption", "read_key"]
+if TYPE_CHECKING:
+    from usecasecore.verification import HmacKey, Signer, Verifier
+
+__all__ = ["KeyOption", "read_key", "signer_of", "verifier_of"]
 
 T = TypeVar("T")
 
@@ -26,6 +29,29 @@ KeyOption: TypeAlias = Annotated[
         help=f"The key of the anchors: an Ed25519 key in PEM form, or a secret of 32 bytes or more. Else the file that {VARIABLE} names.",
     ),
 ]
+
+
+def signer_of(key: bytes) -> Signer:
+    """Return what signs with the content of a key file.
+
+    Raises:
+        DefinitionError: If it is no such key.
+        ImportError: If it is in PEM form and cryptography is not installed.
+    """
+    if not _is_pem(key):
+        return _secret(key)
+    from usecasecore.integrations.ed25519 import Ed25519Signer
+
+    return Ed25519Signer(key)
+
+
+def verifier_of(key: bytes) -> Verifier:
+    """Return what checks signatures by the content of a key file; see `signer_of`."""
+    if not _is_pem(key):
+        return _secret(key)
+    from usecasecore.integrations.ed25519 import Ed25519Verifier
+
+    return Ed25519Verifier(key)
 
 
 def read_key(option: str | None, load: Callable[[bytes], T]) -> T:
@@ -47,3 +73,13 @@ def read_key(option: str | None, load: Callable[[bytes], T]) -> T:
         raise Failure(f"{name}: {error}", _FORM) from error
     except ImportError as error:
         raise Failure(str(error)) from error
+
+
+def _is_pem(key: bytes) -> bool:
+    return key.lstrip().startswith(b"-----BEGIN ")
+
+
+def _secret(key: bytes) -> HmacKey:
+    from usecasecore.verification import HmacKey
+
+    return HmacKey(key.rstrip(b"\r\n"))

@@ -12,7 +12,7 @@ import typer
 from usecasecore.cli.database import find_both
 from usecasecore.cli.db import read_ledger
 from usecasecore.cli.failure import Failure
-from usecasecore.cli.keys import KeyOption, read_key
+from usecasecore.cli.keys import KeyOption, read_key, verifier_of
 from usecasecore.cli.options import AppOption, Format, FormatOption, SchemaOption, UrlOption
 from usecasecore.cli.output import clean, note, print_json, print_lines, table
 
@@ -66,12 +66,12 @@ def verify(
 
 
 def _trail(path: str, key: str | None) -> AnchorTrail:
-    from usecasecore.verification import AnchorTrail, verifier_from
+    from usecasecore.verification import AnchorTrail
     from usecasecore.verification.anchor_files import read_documents
 
     if not Path(path).exists():
         raise Failure(f"there are no anchors at {path}", "`usecasecore audit anchor --out DIR` makes some")
-    return AnchorTrail(list(read_documents(Path(path))), read_key(key, verifier_from))
+    return AnchorTrail(list(read_documents(Path(path))), read_key(key, verifier_of))
 
 
 def _lines(report: Report) -> Iterator[str]:

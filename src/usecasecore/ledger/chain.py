@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Table, Uuid
+from sqlalchemy import String, Table, Uuid
 
 from usecasecore.ledger.types import Instant
 
@@ -96,8 +96,7 @@ def body_sql(table: Table, dialect: str, row: str) -> str:
         dialect: `postgresql` or `sqlite`.
         row: The name under which the entry's columns are found.
     """
-    parts = (_text_sql(table.c[name].type, f'{row}."{name}"', dialect) for name in FIELDS)
-    return " || ".join(f"coalesce(length({part}) || ':' || {part}, '-')" for part in parts)
+    return " || ".join(f"""coalesce({_part_sql(table.c[name].type, f'{row}."{name}"', dialect)}, '-')""" for name in FIELDS)
 
 
 def _part(value: Any) -> str:
@@ -112,11 +111,12 @@ def _part(value: Any) -> str:
     return f"{len(value)}:{value}"
 
 
-def _text_sql(kind: Any, column: str, dialect: str) -> str:
-    if isinstance(kind, Uuid):
-        return f"replace(cast({column} as text), '-', '')"
+def _part_sql(kind: Any, column: str, dialect: str) -> str:
+    if dialect == "postgresql" and isinstance(kind, Uuid):
+        # The type has but one length. To make the text twice, once for its length, is what costs most.
+        return f"'32:' || replace(cast({column} as text), '-', '')"
     if dialect == "postgresql" and isinstance(kind, Instant):
-        return f"to_char({column} at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
-    if isinstance(kind, JSON) or not hasattr(kind, "length"):
-        return f"cast({column} as text)"
-    return column
+        return f"'26:' || to_char({column} at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+    plain = isinstance(kind, String | Uuid | Instant)
+    text = column if plain else f"cast({column} as text)"
+    return f"length({text}) || ':' || {text}"

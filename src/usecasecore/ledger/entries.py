@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
+from usecasecore.ledger.personal import PersonalValue
+
 __all__ = ["Attempt", "AuditEntry", "Entries", "EntryKind", "IdempotencyKey", "OutboxMessage", "StoredResult"]
 
 EntryKind: TypeAlias = Literal["create", "change", "delete", "baseline"]
@@ -91,6 +93,7 @@ class Entries:
     Attributes:
         common: Columns that all of its audit entries share (who, why, when, the command as JSON text).
         headers: The outbox headers, as JSON text.
+        personal: The personal values that the audit entries hold commitments to.
     """
 
     key: IdempotencyKey
@@ -101,6 +104,7 @@ class Entries:
     headers: str
     audit: tuple[AuditEntry, ...]
     outbox: tuple[OutboxMessage, ...] = field(default=())
+    personal: tuple[PersonalValue, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Select, Table, func, select
 
 from usecasecore.ledger.entries import EntryKind
+from usecasecore.ledger.personal import personal_values, revealed
 from usecasecore.ledger.tables import ledger_tables
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "RecordedAttempt",
     "latest_attempts",
     "trail",
+    "with_personal_values",
 ]
 
 
@@ -209,6 +211,15 @@ def audited_aggregates(connection: Connection, schema: str | None = None) -> Ite
 
 def _select(table: Table) -> Select[Any]:
     return select(*(table.c[each.name] for each in fields(RecordedEntry)))
+
+
+def with_personal_values(connection: Connection, schema: str | None, entries: Sequence[RecordedEntry]) -> list[RecordedEntry]:
+    """Return the entries with personal values in the place of the commitments to them, as far as nobody has erased them."""
+    known = personal_values(connection, schema, {entry.command_id for entry in entries})
+    if not known:
+        return list(entries)
+    names = ("command", "changes", "detail", "reason")
+    return [replace(entry, **{name: revealed(getattr(entry, name), known) for name in names}) for entry in entries]
 
 
 def _entries(connection: Connection, statement: Select[Any]) -> list[RecordedEntry]:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Insert,
+    LargeBinary,
     Table,
     Text,
     TextClause,
@@ -119,6 +120,7 @@ class SqliteStore(Store):
         self._idempotency = _Prepared(tables.idempotency, dialect)
         self._audit = _Prepared(tables.audit, dialect, chained=True)
         self._outbox = _Prepared(tables.outbox, dialect)
+        self._personal = _Prepared(tables.personal, dialect)
         head = dialect.identifier_preparer.format_table(tables.head)
         # The clock of `database_time`, and under the write lock the head that no one else can move.
         self._link = f"select {_SQLITE_CLOCK}, (select hash from {head} where aggregate = ? and aggregate_id = ?)"
@@ -132,6 +134,8 @@ class SqliteStore(Store):
         for row in _audit_rows(entries):
             self._chain(connection, row)
         enter(Step.MESSAGES)
+        if entries.personal:
+            self._personal.insert(connection, _personal_rows(entries))
         if entries.outbox:
             self._outbox.insert(connection, _outbox_rows(entries))
         enter(Step.RESULT)
@@ -211,8 +215,10 @@ class PostgresStore(Store):
         enter(Step.MESSAGES)
         parameters["outbox"] = _rows_as_json(_outbox_rows(entries))
         parameters["began"] = began
+        if entries.personal:
+            parameters["personal"] = _rows_as_json([{**row, "salt": row["salt"].hex()} for row in _personal_rows(entries)])
         enter(Step.RESULT)
-        kept, same = connection.execute(_write_all(self.tables, claimed), parameters).one()
+        kept, same = connection.execute(_write_all(self.tables, claimed, bool(entries.personal)), parameters).one()
         if not same:
             raise TransactionGone
         if not kept:
@@ -310,6 +316,13 @@ def _audit_rows(entries: Entries) -> list[dict[str, Any]]:
     return [{**common, **{name: getattr(entry, name) for name in names}} for entry in entries.audit]
 
 
+def _personal_rows(entries: Entries) -> list[dict[str, Any]]:
+    common = {"command_id": entries.stored.command_id, "tenant": entries.key.tenant}
+    return [
+        {**common, "field": one.field, "subject": one.subject, "value": one.value, "salt": one.salt} for one in entries.personal
+    ]
+
+
 def _outbox_rows(entries: Entries) -> list[dict[str, Any]]:
     common = {
         "command_id": entries.stored.command_id,
@@ -347,7 +360,7 @@ def _claim(tables: LedgerTables) -> TextClause:
 
 
 @cache
-def _write_all(tables: LedgerTables, claimed: bool) -> TextClause:
+def _write_all(tables: LedgerTables, claimed: bool, personal: bool) -> TextClause:
     idempotency = _quoted(tables.idempotency)
     names = [column.name for column in tables.idempotency.c]
     if claimed:
@@ -363,8 +376,9 @@ def _write_all(tables: LedgerTables, claimed: bool) -> TextClause:
             f"insert into {idempotency} ({', '.join(names)}) select {', '.join(f':uc_{name}' for name in names)} "
             "where now() = :began on conflict do nothing returning 1"
         )
+    about = f"about as ({_insert_rows(tables.personal, 'personal')}), " if personal else ""
     statement = text(
-        f"with kept as ({keep}), {_chained_audit(tables)}, sent as ({_insert_rows(tables.outbox, 'outbox')}) "
+        f"with kept as ({keep}), {_chained_audit(tables)}, {about}sent as ({_insert_rows(tables.outbox, 'outbox')}) "
         "select exists(select 1 from kept), now() = :began"
     )
     types = {f"uc_{name}": tables.idempotency.c[name].type for name in names}
@@ -410,13 +424,14 @@ def _insert_rows(table: Table, parameter: str) -> str:
 
 
 def _rows(table: Table, parameter: str) -> str:
-    """Return the rows of a JSON array; JSON columns are text inside: json -> text -> json keeps every character."""
+    """Return the rows of a JSON array; JSON columns are text inside: json -> text -> json keeps every character. Bytes are hexadecimal digits."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-    types = ", ".join(
-        f'"{name}" {"text" if isinstance(table.c[name].type, JSON) else table.c[name].type.compile(dialect)}'
-        for name in _written(table)
-    )
+    types = ", ".join(f'"{name}" {_sent_as(table.c[name].type, dialect)}' for name in _written(table))
     return f"json_to_recordset(cast(:{parameter} as json)) as rows({types})"
+
+
+def _sent_as(kind: Any, dialect: Dialect) -> str:
+    return "text" if isinstance(kind, JSON | LargeBinary) else str(kind.compile(dialect))
 
 
 def _columns(names: tuple[str, ...]) -> str:
@@ -424,7 +439,13 @@ def _columns(names: tuple[str, ...]) -> str:
 
 
 def _values(table: Table, names: tuple[str, ...]) -> str:
-    return ", ".join(f'cast("{name}" as json)' if isinstance(table.c[name].type, JSON) else f'"{name}"' for name in names)
+    return ", ".join(_received(table.c[name].type, name) for name in names)
+
+
+def _received(kind: Any, name: str) -> str:
+    if isinstance(kind, LargeBinary):
+        return f"decode(\"{name}\", 'hex')"
+    return f'cast("{name}" as json)' if isinstance(kind, JSON) else f'"{name}"'
 
 
 def _quoted(table: Table) -> str:

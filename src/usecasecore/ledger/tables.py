@@ -240,10 +240,12 @@ def _personal(metadata: MetaData) -> Table:
         metadata,
         Column("command_id", Uuid, primary_key=True),
         Column("field", String(200), primary_key=True),
+        # '' stands for "no tenant", as in the idempotency table.
+        Column("tenant", String(200), nullable=False),
         Column("subject", String(400), nullable=False),
         Column("value", Text, nullable=False),
         Column("salt", LargeBinary(32), nullable=False),
-        Index(f"ix_{PREFIX}personal_subject", "subject"),
+        Index(f"ix_{PREFIX}personal_subject", "tenant", "subject"),
     )
 
 

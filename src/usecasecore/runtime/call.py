@@ -17,6 +17,7 @@ from usecasecore.errors import DomainError, InvalidCommand, Undeclared
 from usecasecore.ids import uuid7
 from usecasecore.ledger.entries import IdempotencyKey
 from usecasecore.ledger.json_text import NotStorable, canonical, check_text
+from usecasecore.ledger.personal import Commitments, PersonalValue
 from usecasecore.messages import REDACT, Command
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
@@ -52,6 +53,7 @@ class Call:
         fingerprint: SHA-256 of the name of the use case and the fields that the caller set.
         command_json: The command as JSON text, redacted.
         redactor: Takes the command's sensitive values out of other texts.
+        personal: The values that the command's JSON text holds commitments to.
     """
 
     command: Command[Any]
@@ -62,6 +64,7 @@ class Call:
     fingerprint: bytes
     command_json: str
     redactor: Redactor
+    personal: tuple[PersonalValue, ...]
     now: datetime
 
 
@@ -100,9 +103,11 @@ def well_formed(plan: Plan, command: Command[Any], asked: Asked, now: datetime, 
         loc = error.path[:1] if plan.sensitive else error.path
         raise InvalidCommand(command=name, errors=[{"loc": loc, "msg": error.message, "type": "not_storable"}]) from None
     redactor, redacted = Redactor(), text
+    personal: tuple[PersonalValue, ...] = ()
     if plan.sensitive:
-        clean = command.model_dump(mode="json", exclude_unset=True, context=REDACT)
-        redactor, redacted = Redactor.between(fields, clean), canonical(clean)
+        commitments = Commitments({name: str(getattr(command, name)) for name in plan.personal_subjects})
+        clean = command.model_dump(mode="json", exclude_unset=True, context={REDACT: commitments.commit})
+        redactor, redacted, personal = Redactor.between(fields, clean), canonical(clean), commitments.values(clean)
     key = asked.idempotency_key
     return Call(
         command=command,
@@ -113,6 +118,7 @@ def well_formed(plan: Plan, command: Command[Any], asked: Asked, now: datetime, 
         fingerprint=hashlib.sha256(_FINGERPRINT + plan.name.encode() + b"\n" + text.encode()).digest(),
         command_json=redacted,
         redactor=redactor,
+        personal=personal,
         now=now,
     )
 

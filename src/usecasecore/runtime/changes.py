@@ -17,7 +17,7 @@ from usecasecore.ids import uuid7
 from usecasecore.ledger.entries import AuditEntry, Entries, EntryKind, OutboxMessage, StoredResult
 from usecasecore.ledger.json_text import NotStorable, canonical, jsonable
 from usecasecore.lifecycle import Lifecycle, grant_delete, set_version
-from usecasecore.messages import Command, DomainEvent, Job, Result
+from usecasecore.messages import REDACTED, Command, DomainEvent, Job, Result
 from usecasecore.runtime.call import Call
 from usecasecore.runtime.load import Loaded
 from usecasecore.runtime.plan import AggregatePlan, Plan
@@ -372,6 +372,7 @@ class Changes:
             headers=self._headers(),
             audit=tuple(self._audit(detail, len(outbox))),
             outbox=tuple(outbox),
+            personal=call.personal,
         )
 
     def common(self) -> dict[str, Any]:
@@ -414,16 +415,20 @@ class Changes:
             trigger=one.transition.trigger if one.transition else None,
             from_state=source,
             to_state=dest,
-            changes=self._redacted_text(_differences(one)),
+            changes=self._redacted_text(_differences(one), one.plan.hidden),
             detail=detail,
             messages=messages,
         )
 
-    def _redacted_text(self, value: dict[str, Any]) -> str:
+    def _redacted_text(self, value: dict[str, Any], hidden: frozenset[str] = frozenset()) -> str:
         if not value:
             return "{}"
         try:
-            return canonical(self.call.redactor.value(jsonable(value)), depth=100, items=1_000_000)
+            clear = jsonable(value)
+            redacted = self.call.redactor.value(clear)
+            if hidden:
+                redacted = {name: _hidden(clear[name], shown) if name in hidden else shown for name, shown in redacted.items()}
+            return canonical(redacted, depth=100, items=1_000_000)
         except NotStorable as error:
             place = ".".join(str(part) for part in error.path)
             raise WrongResult(
@@ -527,3 +532,8 @@ def _differences(one: _Touched) -> dict[str, Any]:
         if name not in own and before is not after and before != after:
             changed[name] = [before, after]
     return changed
+
+
+def _hidden(change: list[Any], redacted: list[Any]) -> list[Any]:
+    # What the command itself brought is redacted already, or a commitment; the rest must not be seen either.
+    return [REDACTED if shown == clear and clear is not None else shown for clear, shown in zip(change, redacted, strict=True)]

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapper
 from usecasecore.errors import DomainError
 from usecasecore.ledger.store import Store
 from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
-from usecasecore.messages import Command, DomainEvent, Job, Result, sensitive_fields
+from usecasecore.messages import Command, DomainEvent, Job, Result, personal_subjects, sensitive_fields
 from usecasecore.policy import Policy
 from usecasecore.registration import Registration, positional
 from usecasecore.runtime.load import Loader, loader_for
@@ -38,6 +38,7 @@ class AggregatePlan:
         version: The attribute of its version.
         lifecycles: Its lifecycles, in the order of their declaration.
         tracked: The column attributes whose changes go into the audit entry.
+        hidden: Those of them whose values must not: columns with `info={"sensitive": True}`.
     """
 
     mapper: Mapper[Any]
@@ -46,6 +47,7 @@ class AggregatePlan:
     version: str
     lifecycles: tuple[Lifecycle, ...]
     tracked: tuple[str, ...]
+    hidden: frozenset[str]
 
     @classmethod
     def of(cls, mapped: type) -> AggregatePlan:
@@ -55,7 +57,8 @@ class AggregatePlan:
         version = version_attribute(mapped)
         assert version is not None, f"{mapped.__name__} was registered without a version column"
         tracked = tuple(prop.key for prop in mapper.column_attrs if prop.key not in {*keys, version})
-        return cls(mapper, aggregate_name(mapped), keys, version, lifecycles_of(mapped), tracked)
+        hidden = frozenset(prop.key for prop in mapper.column_attrs if prop.columns[0].info.get("sensitive"))
+        return cls(mapper, aggregate_name(mapped), keys, version, lifecycles_of(mapped), tracked, hidden)
 
     def id_of(self, aggregate: object) -> str:
         """Return the aggregate's key as the ledger writes it."""
@@ -89,6 +92,7 @@ class Plan:
         self.keep_results = self.use_case.keep_results
         self.reason_required = self.use_case.reason_required
         self.sensitive = bool(sensitive_fields(registration.command))
+        self.personal_subjects = personal_subjects(registration.command)
         fields = registration.command.model_fields
         self.required = tuple(name for name, info in fields.items() if info.is_required())
         self.may_hold_sets = any(_may_hold_sets(info.annotation) for info in fields.values())

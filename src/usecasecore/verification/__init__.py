@@ -2,21 +2,24 @@
 
 from usecasecore.verification.anchors import AnchorExporter, AnchorTrail, anchor_heads, export_anchors
 from usecasecore.verification.checker import one_snapshot, verify
+from usecasecore.verification.erasure import ErasedSubject, EraseSubject, SubjectErasure
 from usecasecore.verification.report import Counted, Finding, Report
-from usecasecore.verification.signing import Signer, Verifier, signer_from, verifier_from
+from usecasecore.verification.signing import HmacKey, Signer, Verifier
 
 __all__ = [
     "AnchorExporter",
     "AnchorTrail",
     "Counted",
+    "EraseSubject",
+    "ErasedSubject",
     "Finding",
+    "HmacKey",
     "Report",
     "Signer",
+    "SubjectErasure",
     "Verifier",
     "anchor_heads",
     "export_anchors",
     "one_snapshot",
-    "signer_from",
-    "verifier_from",
     "verify",
 ]

@@ -1,17 +1,16 @@
-"""Who vouches for an anchor: a shared secret, or a key pair whose private half never meets the verifier."""
+"""Who vouches for an anchor: a shared secret here, a key pair in `usecasecore.integrations.ed25519`."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Any, Protocol
+from typing import Protocol
 
 from usecasecore.errors import DefinitionError
 
-__all__ = ["Ed25519Signer", "Ed25519Verifier", "HmacKey", "Signer", "Verifier", "signer_from", "verifier_from"]
+__all__ = ["HmacKey", "Signer", "Verifier"]
 
 _SHORTEST = 32
-_MISSING = 'keys in PEM form need cryptography: pip install "usecasecore[signing]"'
 
 
 class Signer(Protocol):
@@ -61,83 +60,3 @@ class HmacKey:
     def verify(self, algorithm: str, content: bytes, signature: bytes, /) -> bool:
         """Say whether the signature is that of the content."""
         return algorithm == self.algorithm and hmac.compare_digest(self.sign(content), signature)
-
-
-class Ed25519Verifier:
-    """Ed25519, by the library cryptography."""
-
-    algorithm = "ed25519"
-
-    def __init__(self, public: Any) -> None:
-        self._public = public
-        self.key_id = hashlib.sha256(public.public_bytes_raw()).hexdigest()[:16]
-
-    def verify(self, algorithm: str, content: bytes, signature: bytes, /) -> bool:
-        """Say whether the signature is that of the content."""
-        from cryptography.exceptions import InvalidSignature
-
-        if algorithm != self.algorithm:
-            return False
-        try:
-            self._public.verify(signature, content)
-        except InvalidSignature:
-            return False
-        return True
-
-
-class Ed25519Signer(Ed25519Verifier):
-    """Ed25519, with the private half."""
-
-    def __init__(self, private: Any) -> None:
-        super().__init__(private.public_key())
-        self._private = private
-
-    def sign(self, content: bytes, /) -> bytes:
-        """Return the signature of the content."""
-        signature: bytes = self._private.sign(content)
-        return signature
-
-
-def signer_from(key: bytes) -> HmacKey | Ed25519Signer:
-    """Return the signer of a key file: a private Ed25519 key in PEM form, else the secret of an HMAC, without its line end.
-
-    Raises:
-        DefinitionError: If the key is too short, or in PEM form and not a private Ed25519 key.
-        ImportError: If the key is in PEM form and cryptography is not installed.
-    """
-    if not _is_pem(key):
-        return HmacKey(key.rstrip(b"\r\n"))
-    private = _pem(key, "load_pem_private_key", "Ed25519PrivateKey", password=None)
-    if private is None:
-        raise DefinitionError("the key is not an Ed25519 private key without a password; such a one in PEM form signs anchors")
-    return Ed25519Signer(private)
-
-
-def verifier_from(key: bytes) -> HmacKey | Ed25519Verifier:
-    """Return the verifier of a key file: an Ed25519 key in PEM form, public or private, else the secret of an HMAC.
-
-    Raises:
-        DefinitionError: If the key is too short, or in PEM form and not an Ed25519 key.
-        ImportError: If the key is in PEM form and cryptography is not installed.
-    """
-    if not _is_pem(key):
-        return HmacKey(key.rstrip(b"\r\n"))
-    public = _pem(key, "load_pem_public_key", "Ed25519PublicKey")
-    return signer_from(key) if public is None else Ed25519Verifier(public)
-
-
-def _is_pem(key: bytes) -> bool:
-    return key.lstrip().startswith(b"-----BEGIN ")
-
-
-def _pem(key: bytes, load: str, kind: str, **options: Any) -> Any:
-    try:
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import ed25519
-    except ImportError as error:
-        raise ImportError(_MISSING) from error
-    try:
-        loaded = getattr(serialization, load)(key, **options)
-    except (ValueError, TypeError):
-        return None
-    return loaded if isinstance(loaded, getattr(ed25519, kind)) else None

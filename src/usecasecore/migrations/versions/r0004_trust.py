@@ -48,13 +48,14 @@ def upgrade() -> None:
         "usecasecore_personal",
         sa.Column("command_id", sa.Uuid, nullable=False),
         sa.Column("field", sa.String(200), nullable=False),
+        sa.Column("tenant", sa.String(200), nullable=False),
         sa.Column("subject", sa.String(400), nullable=False),
         sa.Column("value", sa.Text, nullable=False),
         sa.Column("salt", sa.LargeBinary(32), nullable=False),
         sa.PrimaryKeyConstraint("command_id", "field"),
         schema=schema,
     )
-    op.create_index("ix_usecasecore_personal_subject", "usecasecore_personal", ["subject"], schema=schema)
+    op.create_index("ix_usecasecore_personal_subject", "usecasecore_personal", ["tenant", "subject"], schema=schema)
     op.create_table(
         "usecasecore_pruning",
         sa.Column("id", sa.Uuid, nullable=False),

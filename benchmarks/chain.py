@@ -1,0 +1,136 @@
+"""What the hash chain costs: the same commands with and without it, interleaved in one process, one client and several.
+
+python -m benchmarks.chain [--rounds 15] [--commands 100] [--clients 4] [--only postgresql|sqlite]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, bindparam, create_engine, select, text
+
+from benchmarks import databases, ours, tickets
+from usecasecore import Actor, Application, Runtime
+from usecasecore.ledger import ledger_tables, store
+from usecasecore.ledger.entries import Entries
+from usecasecore.steps import Step
+
+Perform = Callable[[UUID, str], object]
+
+
+class UnchainedPostgres(store.PostgresStore):
+    """Writes what the ledger had before there was a chain."""
+
+    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Any) -> None:
+        parameters = store._json_parameters(store._idempotency_row(entries))
+        parameters["audit"] = store._rows_as_json(store._audit_rows(entries))
+        parameters["outbox"] = store._rows_as_json(store._outbox_rows(entries))
+        parameters["began"] = began
+        connection.execute(_unchained(self), parameters).one()
+
+
+def _unchained(of: UnchainedPostgres) -> Any:
+    if not hasattr(of, "statement"):
+        tables = of.tables
+        names = [column.name for column in tables.idempotency.c]
+        keep = (
+            f"insert into {store._quoted(tables.idempotency)} ({', '.join(names)}) select {', '.join(f':uc_{name}' for name in names)} "
+            "where now() = :began on conflict do nothing returning 1"
+        )
+        audited = store._insert_rows(tables.audit, "audit")
+        sent = store._insert_rows(tables.outbox, "outbox")
+        statement = text(
+            f"with kept as ({keep}), audited as ({audited}), sent as ({sent}) select exists(select 1 from kept), now() = :began"
+        )
+        kinds = {f"uc_{name}": tables.idempotency.c[name].type for name in names}
+        began = bindparam("began", type_=tables.idempotency.c.created_at.type)
+        of.statement = statement.bindparams(began, *(bindparam(name, type_=kind) for name, kind in kinds.items()))  # type: ignore[attr-defined]
+    return of.statement  # type: ignore[attr-defined]
+
+
+class UnchainedSqlite(store.SqliteStore):
+    """Likewise."""
+
+    def __init__(self, tables: Any, dialect: Any) -> None:
+        super().__init__(tables, dialect)
+        self._audit = store._Prepared(tables.audit, dialect)
+
+    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Any) -> None:
+        self._audit.insert(connection, store._audit_rows(entries))
+        self._outbox.insert(connection, store._outbox_rows(entries))
+        self._idempotency.insert(connection, [store._idempotency_row(entries)])
+
+
+def performer(url: str, *, chained: bool, clients: int) -> Perform:
+    engine = create_engine(url, pool_size=clients, max_overflow=0)
+    agent = Actor("user", tickets.AGENT, roles=tickets.ROLES)
+    runtime = Runtime(engine, Application([ours.AnswerTicket], policy=ours.AgentsOnly(), name="tickets"))
+    if not chained:
+        tables, dialect = ledger_tables(), engine.dialect
+        without = UnchainedPostgres(tables) if dialect.name == "postgresql" else UnchainedSqlite(tables, dialect)
+        for plan in runtime._shell._plans.values():
+            plan.store = without
+    return lambda ticket_id, key: runtime.execute(
+        ours.Answer(ticket_id=ticket_id, minutes=tickets.MINUTES), actor=agent, idempotency_key=key
+    )
+
+
+def rate(perform: Perform, ids: list[UUID], commands: int, clients: int) -> float:
+    """Return commands per second; each client answers tickets of its own."""
+    parts = [random.sample(ids[client::clients], commands) for client in range(clients)]
+
+    def work(part: list[UUID]) -> None:
+        for ticket_id in part:
+            perform(ticket_id, str(uuid4()))
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(work, parts))
+    return commands * clients / (time.perf_counter() - started)
+
+
+def measure(url: str, *, rounds: int, commands: int, clients: int) -> str:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        ids = list(connection.scalars(select(ours.Ticket.id)))
+    engine.dispose()
+    # Each side has tickets of its own: what one writes past the chain the other must not find.
+    sides = {chained: (performer(url, chained=chained, clients=clients), ids[chained::2]) for chained in (False, True)}
+    for perform, own in sides.values():
+        rate(perform, own, 50, clients)
+    ratios = []
+    for _ in range(rounds):
+        order = list(sides)
+        random.shuffle(order)
+        seen = {chained: rate(*sides[chained], commands, clients) for chained in order}
+        ratios.append(seen[True] / seen[False])
+    low, median, high = statistics.quantiles(ratios, n=4)
+    return (
+        f"{clients} clients: {median:.3f} of the throughput without a chain (quartiles {low:.3f} to {high:.3f}, {rounds} rounds)"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--commands", type=int, default=100)
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--only", choices=["postgresql", "sqlite"])
+    asked = parser.parse_args()
+    for name in [asked.only] if asked.only else ["postgresql", "sqlite"]:
+        with getattr(databases, name)() as database:
+            print(f"{database.settings}:", flush=True)
+            for clients in dict.fromkeys([1, asked.clients] if name == "postgresql" else [1]):
+                print("  " + measure(database.url, rounds=asked.rounds, commands=asked.commands, clients=clients), flush=True)
+
+
+if __name__ == "__main__":
+    main()
