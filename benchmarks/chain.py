@@ -21,7 +21,6 @@ from benchmarks import databases, ours, tickets
 from usecasecore import Actor, Application, Runtime
 from usecasecore.ledger import ledger_tables, store
 from usecasecore.ledger.entries import Entries
-from usecasecore.steps import Step
 
 Perform = Callable[[UUID, str], object]
 
