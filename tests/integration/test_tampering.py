@@ -63,7 +63,7 @@ def forged_chain(books: Books, start: int, *, head: bool) -> None:
     with books.engine.begin() as connection:
         content = literal_column(body_sql(audit, connection.dialect.name, audit.name), Text())
         chain = select(audit.c.id, audit.c.version, audit.c.hash, content).where(audit.c.aggregate_id == str(books.first))
-        previous = b""
+        previous, version = b"", 0
         for entry_id, version, stored, text in connection.execute(chain.order_by(audit.c.version)).all():
             if version < start:
                 previous = stored

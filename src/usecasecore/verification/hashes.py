@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, Text, literal_column, select
+from sqlalchemy import Connection, Text, literal_column, select
 
 from usecasecore.ledger import LedgerTables
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_sql, hash_of_body
@@ -46,7 +46,7 @@ class HashCheck:
     def _body(self) -> Any:
         return literal_column(body_sql(self._tables.audit, self._connection.dialect.name, "entry"), Text())
 
-    def _rows(self, statement: Select[Any]) -> Iterator[Any]:
+    def _rows(self, statement: Any) -> Iterator[Any]:
         with self._connection.execute(statement.execution_options(yield_per=_BATCH)) as found:
             for part in found.partitions():
                 self.hashed += len(part)

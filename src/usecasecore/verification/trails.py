@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Subquery, and_, case, func, or_, select
 
 from usecasecore.ledger import LedgerTables
 from usecasecore.verification.declared import Declared
@@ -159,11 +159,11 @@ def _by_lifecycle(values: dict[str, str], lifecycle: ColumnElement[Any]) -> Colu
     return case(values, value=lifecycle) if values else case((lifecycle.is_(None), None))
 
 
-def _ordered(statement: Select[Any], source: Any) -> Select[Any]:
+def _ordered(statement: Any, source: Any) -> Any:
     return statement.order_by(source.c.aggregate, source.c.aggregate_id, source.c.version)
 
 
-def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
+def _stream(connection: Connection, statement: Any) -> Iterator[Row[Any]]:
     with connection.execute(statement.execution_options(yield_per=1_000)) as found:
         yield from found
 
