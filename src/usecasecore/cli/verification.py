@@ -81,9 +81,12 @@ def _lines(report: Report) -> Iterator[str]:
     if report.more:
         yield f"there are more of: {', '.join(sorted(report.more))}"
     counted = report.counted
-    looked_at = [f"{counted.entries} entries", f"{counted.rows} rows"]
-    looked_at += [f"{counted.hashed} hashes"] if counted.hashed else []
-    looked_at += [f"{counted.anchors} anchors"] if counted.anchors else []
-    number = len(report.findings)
-    result = "nothing is wrong" if report.ok else f"{number} finding{'s' if number > 1 else ''}"
+    looked_at = [_number(counted.entries, "entry", "entries"), _number(counted.rows, "row", "rows")]
+    looked_at += [_number(counted.hashed, "hash", "hashes")] if counted.hashed else []
+    looked_at += [_number(counted.anchors, "anchor", "anchors")] if counted.anchors else []
+    result = "nothing is wrong" if report.ok else _number(len(report.findings), "finding", "findings")
     yield f"{result} in {', '.join(looked_at[:-1])} and {looked_at[-1]}"
+
+
+def _number(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
