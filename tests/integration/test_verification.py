@@ -10,6 +10,7 @@ import pytest
 from tests.accounts import NOON, Deposit
 from tests.trails import Books, books, postgres_books, sqlite_books
 from usecasecore.ledger.pruning import prune_outbox
+from usecasecore.ledger.sealing import seal
 from usecasecore.verification import Finding, verify
 
 __all__ = ["books", "postgres_books", "sqlite_books"]
@@ -160,6 +161,21 @@ def test_what_was_pruned_on_purpose_is_not_missed(books: Books) -> None:
     assert books.verify().ok
     books.tamper("delete from usecasecore_pruning")
     assert books.verify().codes == {"message_missing"}
+
+
+def test_a_baseline_that_is_not_sealed_is_no_finding_and_sealed_it_begins_the_chain(books: Books) -> None:
+    books.tamper(
+        "delete from usecasecore_head where aggregate_id = :first",
+        f"delete from usecasecore_outbox where {FIRST}",
+        "delete from usecasecore_idempotency where command_id in (select command_id from usecasecore_audit where aggregate_id = :first)",
+        f"delete from usecasecore_audit where {FIRST} and version < 7",
+        f"update usecasecore_audit set kind = 'baseline', messages = 0, key = null, hash = null, prev_hash = null where {FIRST}",
+    )
+    assert books.verify().findings == ()
+    with books.engine.begin() as connection:
+        assert seal(connection) == 1
+    books.runtime.execute(Deposit(account_id=books.first, amount=1))
+    assert books.verify().findings == ()
 
 
 def test_only_so_many_findings_are_told_and_that_there_are_more(books: Books) -> None:

@@ -20,7 +20,11 @@ def version_findings(connection: Connection, tables: LedgerTables) -> Iterator[F
     begins = entry.c.kind.in_(("create", "baseline"))
     wrong = or_(
         and_(entry.c.version_before.is_(None), or_(~begins, and_(entry.c.kind == "create", entry.c.version != 1))),
-        and_(entry.c.version_before.is_not(None), or_(begins, entry.c.version != entry.c.version_before + 1)),
+        # A further baseline says that the row was changed past the runtime meanwhile, its version too perhaps.
+        and_(
+            entry.c.version_before.is_not(None),
+            or_(entry.c.kind == "create", and_(entry.c.kind != "baseline", entry.c.version != entry.c.version_before + 1)),
+        ),
         entry.c.kind_before == "delete",
     )
     for row in _stream(connection, _ordered(select(entry).where(wrong), entry)):
@@ -109,9 +113,9 @@ def head_findings(connection: Connection, tables: LedgerTables) -> Iterator[Find
     """Yield aggregates whose head is not their last entry."""
     audit, head = tables.audit, tables.head
     names = (audit.c.aggregate, audit.c.aggregate_id)
-    last = (select(*names, func.max(audit.c.version).label("version")).where(names[0].is_not(None)).group_by(*names)).subquery(
-        "last"
-    )
+    sealed = or_(audit.c.hash.is_not(None), audit.c.kind != "baseline")
+    newest = select(*names, func.max(audit.c.version).label("version")).where(names[0].is_not(None), sealed)
+    last = newest.group_by(*names).subquery("last")
     same = and_(last.c.aggregate == head.c.aggregate, last.c.aggregate_id == head.c.aggregate_id)
     entry = audit.alias("entry")
     at_head = and_(
