@@ -10,7 +10,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.main import get_command
 
-from usecasecore.cli import adopt, aggregate, anchors, attempts, audit, db, diagram, erasure, idempotency, lifecycle, outbox, usecase, verification
+from usecasecore.cli import (
+    adopt,
+    aggregate,
+    anchors,
+    attempts,
+    audit,
+    db,
+    diagram,
+    erasure,
+    idempotency,
+    lifecycle,
+    outbox,
+    usecase,
+    verification,
+)
 from usecasecore.cli.failure import Failure
 from usecasecore.cli.group import Group, show_help
 from usecasecore.cli.output import print_failure, print_lines, print_traceback, speak_utf8

@@ -15,14 +15,14 @@ from usecasecore.ledger.personal import personal_values, revealed
 from usecasecore.ledger.tables import ledger_tables
 
 __all__ = [
+    "RecordedAttempt",
     "RecordedEntry",
     "audited_aggregates",
     "command_entries",
+    "latest_attempts",
     "latest_entries",
     "latest_of",
     "state_since",
-    "RecordedAttempt",
-    "latest_attempts",
     "trail",
     "with_personal_values",
 ]
