@@ -67,7 +67,8 @@ class Compiler:
     def graph(self, name: str, description: str) -> LifecycleGraph:
         """Return the read-only view."""
         declared = zip(self._edges, self._calls, strict=True)
-        edges = tuple(_edge(index, edge, calls.guards) for index, (edge, calls) in enumerate(declared))
+        separator = self._tree.separator
+        edges = tuple(_edge(index, edge, calls.guards, separator) for index, (edge, calls) in enumerate(declared))
         nodes = tuple(self._node(state) for state in self._tree.states.values())
         return LifecycleGraph(name, nodes, edges, self._initial.name, self._tree.separator, description)
 
@@ -175,7 +176,7 @@ def _shared_depth(source: tuple[str, ...], edge: DeclaredEdge) -> int:
     return shared - 1 if shared == len(dest) else shared
 
 
-def _edge(index: int, edge: DeclaredEdge, guards: tuple[Guard, ...]) -> Edge:
+def _edge(index: int, edge: DeclaredEdge, guards: tuple[Guard, ...], separator: str) -> Edge:
     return Edge(
         index=index,
         trigger=edge.trigger,
@@ -185,6 +186,7 @@ def _edge(index: int, edge: DeclaredEdge, guards: tuple[Guard, ...]) -> Edge:
         unless=tuple(each.name for each in guards if not each.wanted),
         location=edge.location,
         description=edge.description,
+        scope=separator.join(edge.scope) or None,
     )
 
 

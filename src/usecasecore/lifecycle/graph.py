@@ -51,6 +51,7 @@ class Edge:
         unless: Names of the guards that must say no, asked after `conditions`.
         location: Where it is declared.
         description: For people.
+        scope: Full name of the state inside of which it is declared; None for most. It is tried before what is declared outside.
     """
 
     index: int
@@ -61,6 +62,7 @@ class Edge:
     unless: tuple[str, ...]
     location: Location
     description: str
+    scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
