@@ -56,7 +56,6 @@ class ReservationState(StrEnum):
     """Where a reservation can be."""
 
     HELD = "held"
-    RELEASED = "released"
     SHIPPED = "shipped"
 
 
@@ -77,9 +76,9 @@ class Reservation(Base):
         states=ReservationState,
         initial=ReservationState.HELD,
         transitions=[
-            Transition("release", ReservationState.HELD, ReservationState.RELEASED),
             Transition("ship", ReservationState.HELD, ReservationState.SHIPPED),
         ],
+        final=ReservationState.SHIPPED,
     )
 
 
@@ -105,6 +104,7 @@ class SalesOrder(Base):
         states=SalesOrderState,
         initial=SalesOrderState.OPEN,
         transitions=[Transition("ship", SalesOrderState.OPEN, SalesOrderState.SHIPPED, conditions="has_reservation")],
+        final=SalesOrderState.SHIPPED,
     )
 
     @guard("an order is shipped from what was reserved for it")

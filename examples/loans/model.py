@@ -80,24 +80,28 @@ class LoanApplication(Base):
             Transition("cancel", _UNDECIDED, LoanState.CANCELLED),
             Transition("cancel", LoanState.FINALIZED, LoanState.CANCELLED, conditions="is_unconcluded"),
         ],
+        final=[LoanState.DECLINED, LoanState.CANCELLED],
     )
     approval: ClassVar = Lifecycle(
         states=Approval,
         initial=Approval.PENDING,
         column="approval_state",
         transitions=[Transition("approve", Approval.PENDING, Approval.APPROVED, conditions="is_finalized")],
+        final=Approval.APPROVED,
     )
     registration: ClassVar = Lifecycle(
         states=Registration,
         initial=Registration.PENDING,
         column="registration_state",
         transitions=[Transition("register", Registration.PENDING, Registration.REGISTERED, conditions="is_finalized")],
+        final=Registration.REGISTERED,
     )
     activation: ClassVar = Lifecycle(
         states=Activation,
         initial=Activation.PENDING,
         column="activation_state",
         transitions=[Transition("activate", Activation.PENDING, Activation.ACTIVATED, conditions="is_finalized")],
+        final=Activation.ACTIVATED,
     )
 
     @guard("only a finalized application is approved, registered and activated")

@@ -61,6 +61,7 @@ class Order(Base):
             # From the state around both: whatever stands in between, an order that isn't shipped can be cancelled.
             ["cancel", ["draft", "submitted", "paid", "fulfilment"], "cancelled"],
         ],
+        final=[OrderState.SHIPPED, OrderState.CANCELLED],
     )
 
     @property

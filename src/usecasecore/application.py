@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from usecasecore.errors import DefinitionError
@@ -23,6 +23,7 @@ class Application:
         name: Its name, the `source` of its events.
         policy: Who decides.
         registrations: Its use cases, in the order given.
+        ignore: The codes of static checks that are ignored for what belongs to no lifecycle, with the reasons.
         lifecycles: The lifecycles of all aggregates that its use cases load or create, by name.
     """
 
@@ -32,6 +33,7 @@ class Application:
         policy: Policy | None = None,
         *,
         name: str = "application",
+        ignore: Mapping[str, str] | None = None,
     ) -> None:
         """Check the declarations.
 
@@ -39,11 +41,13 @@ class Application:
             use_cases: Classes (made without arguments) or instances.
             policy: Who decides. There is no default: `AllowAll()` where everybody may do everything.
             name: The application's name.
+            ignore: Code of a static check -> why its findings that belong to no lifecycle don't matter here.
 
         Raises:
             DefinitionError: With everything that is wrong, at once.
         """
         self.name = name
+        self.ignore = dict(ignore or {})
         problems: list[str] = []
         registrations: list[Registration] = []
         for one in use_cases:

@@ -3,7 +3,8 @@
 How it works: edges are declared between states of any depth, but an aggregate is only ever found in a resting state. So
 each edge is first resolved to steps from one resting state to another: a composite source stands for the resting states
 inside, a composite destination for the state in which entering it ends. A step that an earlier candidate of the same
-trigger always takes instead is no step. Guards are taken for satisfiable; what they say is known at run time only.
+trigger always takes instead is no step, nor is one whose guards exclude each other (see `guard_table`). What guards say
+otherwise is known at run time only.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from usecasecore.analysis.guard_table import is_possible_after
 from usecasecore.lifecycle import Edge, LifecycleGraph, StateNode
 
 __all__ = ["Step", "Walk", "candidates", "shortest_to_edges", "shortest_to_states", "simple_paths", "steps", "tour"]
@@ -211,11 +213,10 @@ def _leaving(every: Iterable[Step]) -> dict[str, list[Step]]:
 
 
 def _takeable(some: tuple[Step, ...]) -> Iterator[Step]:
-    """Yield the candidates up to the first that nothing guards."""
-    for step in some:
-        yield step
-        if not step.edge.conditions and not step.edge.unless:
-            return
+    """Yield the candidates that the ones before them leave something over for."""
+    for place, step in enumerate(some):
+        if is_possible_after(step.edge, (before.edge for before in some[:place])):
+            yield step
 
 
 def _around(nodes: dict[str, StateNode], name: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from usecasecore.cli import (
     db,
     diagram,
     erasure,
+    explain,
     idempotency,
     lifecycle,
     outbox,
@@ -56,6 +57,7 @@ _app.add_typer(outbox.commands, name="outbox")
 _app.add_typer(idempotency.commands, name="idempotency")
 _app.add_typer(db.commands, name="db")
 _app.command("verify")(verification.verify)
+_app.command()(explain.explain)
 
 
 @_app.callback()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from usecasecore.cli.check import check
 from usecasecore.cli.discovery import find_application
 from usecasecore.cli.failure import unknown
 from usecasecore.cli.group import group
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["commands", "guards_text"]
 
 commands = group("The lifecycles of the application. Opens no database.")
+
+
+commands.command("check")(check)
 
 
 @commands.command("list")

@@ -9,7 +9,7 @@ from usecasecore.lifecycle.declaration import Declaration, Transition
 from usecasecore.lifecycle.escape import unprotected
 from usecasecore.lifecycle.grants import grant_delete, set_version
 from usecasecore.lifecycle.graph import Edge, LifecycleGraph, StateNode
-from usecasecore.lifecycle.guards import guard
+from usecasecore.lifecycle.guards import given_reason, guard
 from usecasecore.lifecycle.lifecycle import Fired, Lifecycle, lifecycles_of
 from usecasecore.lifecycle.location import Location
 
@@ -24,6 +24,7 @@ __all__ = [
     "StateType",
     "Transition",
     "VersionType",
+    "given_reason",
     "grant_delete",
     "guard",
     "lifecycles_of",

@@ -19,7 +19,7 @@ from usecasecore.lifecycle.graph import LifecycleGraph
 from usecasecore.lifecycle.machine import SharedMachine
 from usecasecore.lifecycle.observer import Observer
 from usecasecore.lifecycle.state_tree import DeclaredState, StateTree
-from usecasecore.lifecycle.states import read_states
+from usecasecore.lifecycle.states import in_sequence, read_states
 from usecasecore.lifecycle.wording import Problems, nearest
 from usecasecore.naming import snake_case
 
@@ -39,6 +39,7 @@ class Binding:
         version: Attribute key of the version column; where the class lacks one, `version`.
         allowed: The triggers that are declared for each resting state.
         reach: The triggers that lead from one resting state to another.
+        callbacks: Names of all guards and callbacks that are called.
         problems: What is wrong with the class's columns.
         observer: Takes note of what would be refused; None where it is refused.
     """
@@ -57,6 +58,7 @@ class Binding:
     held: Mapping[str, Any]
     allowed: Mapping[str, frozenset[str]]
     reach: Mapping[tuple[str, str], frozenset[str]]
+    callbacks: frozenset[str]
     problems: tuple[str, ...]
     observer: Observer | None
 
@@ -96,6 +98,7 @@ def bind(declaration: Declaration, mapper: Mapper[Any], attribute: str, home: ty
         held={place.name: place.held for place in plan.places.values()},
         allowed=_allowed(plan.places, machine),
         reach=_reach(machine),
+        callbacks=compiler.callbacks,
         problems=tuple(found),
         observer=Observer() if declaration.enforce == "observe" else None,
     )
@@ -122,10 +125,27 @@ def _name(declaration: Declaration, cls: type, attribute: str, home: type) -> st
 def _compiled(declaration: Declaration, cls: type, problems: Problems) -> tuple[StateTree, Compiler]:
     location = declaration.location
     tree = read_states(declaration.states, declaration.separator, location, problems)
+    _declare_final(declaration, tree, problems)
+    _check_ignored(declaration, problems)
     edges = read_edges(declaration.transitions, tree, location, problems)
     initial = _initial(declaration, tree, problems)
     compiler = Compiler(cls, tree, edges, initial, location, problems)
     return tree, compiler
+
+
+def _declare_final(declaration: Declaration, tree: StateTree, problems: Problems) -> None:
+    for reference in in_sequence(declaration.final):
+        try:
+            tree.find(reference).final = True
+        except LookupError as error:
+            problems.add(declaration.location, f"final: {error.args[0]}")
+
+
+def _check_ignored(declaration: Declaration, problems: Problems) -> None:
+    for code, why in declaration.ignore.items():
+        given: object = why
+        if not isinstance(given, str) or not given.strip():
+            problems.add(declaration.location, f"ignore: {code!r} needs its reason, a text that says why it doesn't matter here")
 
 
 def _initial(declaration: Declaration, tree: StateTree, problems: Problems) -> DeclaredState:

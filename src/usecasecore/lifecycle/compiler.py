@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,15 +55,21 @@ class Compiler:
     ) -> None:
         self._cls, self._tree, self._edges, self._initial = cls, tree, edges, initial
         self._problems = problems
+        self._named: set[str] = set()
         self._candidates = {state.name: _candidates(state, edges) for state in tree.states.values() if state.resting}
         self._entering, self._leaving, self._finishing = (
             {
-                state.name: self._effects(f"{role} of {state.name!r}", getattr(state, role), location)
+                state.name: self._effects(f"{role} of {state.name!r}", self._of_state(state, role), location)
                 for state in tree.states.values()
             }
             for role in ("on_enter", "on_exit", "on_final")
         )
         self._calls = [self._calls_of(edge) for edge in edges]
+
+    @property
+    def callbacks(self) -> frozenset[str]:
+        """Names of all guards and callbacks that are called."""
+        return frozenset(self._named)
 
     def graph(self, name: str, description: str) -> LifecycleGraph:
         """Return the read-only view."""
@@ -104,6 +111,7 @@ class Compiler:
             resting=state.resting,
             final=state.final or (state.resting and not self._candidates[state.name]),
             description=state.description,
+            declared_final=state.final,
         )
 
     def _path(self, source: DeclaredState, edge: DeclaredEdge, calls: Calls, drawn: Edge) -> Path:
@@ -138,6 +146,12 @@ class Compiler:
             prepare=self._effects(f"{where}: prepare", edge.prepare, edge.location),
         )
 
+    def _of_state(self, state: DeclaredState, role: str) -> tuple[object, ...]:
+        """Return the callbacks of a state: those declared, then, as in pytransitions, the method that is called after it."""
+        declared: tuple[object, ...] = getattr(state, role)
+        names = sorted({f"{role}_{spelling}" for spelling in (state.name, *state.spellings)} - set(map(str, declared)))
+        return (*declared, *(name for name in names if inspect.isfunction(inspect.getattr_static(self._cls, name, None))))
+
     def _effects(self, where: str, declared: Iterable[object], location: Location) -> tuple[Call, ...]:
         return tuple(_effect(callback) for callback in self._resolved(where, declared, location))
 
@@ -146,6 +160,7 @@ class Compiler:
         for each in declared:
             try:
                 resolved.append(callbacks.resolve(self._cls, each))
+                self._named.add(resolved[-1].name)
             except LookupError as error:
                 self._problems.add(location, f"{where}: {error.args[0]}")
         return resolved

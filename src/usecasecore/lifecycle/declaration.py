@@ -78,3 +78,5 @@ class Declaration:
     description: str
     enforce: str
     location: Location
+    final: StateRef | Sequence[StateRef] = ()
+    ignore: Mapping[str, str] = field(default_factory=dict)

@@ -24,6 +24,7 @@ class StateNode:
         resting: True if an aggregate can be found in it: all but the composite states that have an initial child.
         final: True if it is declared final, or if nothing leads out of it.
         description: For people.
+        declared_final: True if it is declared final.
     """
 
     name: str
@@ -36,6 +37,7 @@ class StateNode:
     resting: bool
     final: bool
     description: str
+    declared_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from usecasecore.errors import DefinitionError
 from usecasecore.lifecycle.callbacks import Call, Callback
 
-__all__ = ["Guard", "guard", "refuse_awaitable"]
+__all__ = ["Guard", "given_reason", "guard", "refuse_awaitable"]
 
 _F = TypeVar("_F")
 _REASON = "__usecasecore_reason__"
@@ -43,6 +43,13 @@ def guard(reason: str, /) -> Callable[[_F], _F]:
     return give_reason
 
 
+def given_reason(function: object) -> str | None:
+    """Return the reason that a function, or what wraps one, was given by `@guard`; None if it was given none."""
+    target = getattr(function, "fget", None) or getattr(function, "__func__", function)
+    given = getattr(target, _REASON, None)
+    return given if isinstance(given, str) else None
+
+
 class Guard:
     """A resolved guard in the role it has for one transition.
 
@@ -51,12 +58,13 @@ class Guard:
         reason: What a refusal by it says.
         takes_event: Whether it gets to see more than the aggregate.
         wanted: The answer that lets the transition through: True under `conditions`, False under `unless`.
+        function: What is asked; None for a mapped attribute.
     """
 
-    __slots__ = ("_call", "name", "reason", "takes_event", "wanted")
+    __slots__ = ("_call", "function", "name", "reason", "takes_event", "wanted")
 
     def __init__(self, callback: Callback, *, wanted: bool) -> None:
-        self.name, self.wanted = callback.name, wanted
+        self.name, self.wanted, self.function = callback.name, wanted, callback.function
         self.reason = _reason_of(callback) or f"{callback.name!r} is {'not true' if wanted else 'true'}"
         self.takes_event = callback.takes_event
         self._call: Call = callback.call
@@ -93,7 +101,7 @@ def refuse_awaitable(name: str, answer: Any) -> None:
 
 def _reason_of(callback: Callback) -> str:
     function = callback.function
-    given = getattr(function, _REASON, None)
-    if isinstance(given, str):
+    given = given_reason(function)
+    if given is not None:
         return given
     return (inspect.getdoc(function) or "").strip().partition("\n")[0] if inspect.isroutine(function) else ""

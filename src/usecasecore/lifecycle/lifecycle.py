@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 from collections import ChainMap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -75,6 +75,8 @@ class Lifecycle(Bindable):
         separator: str = DEFAULT_SEPARATOR,
         description: str = "",
         enforce: Literal["enforce", "observe"] = "enforce",
+        final: StateRef | Sequence[StateRef] = (),
+        ignore: Mapping[str, str] | None = None,
     ) -> None:
         """Declare; nothing is checked before the class is mapped.
 
@@ -88,6 +90,8 @@ class Lifecycle(Bindable):
             description: For people.
             enforce: What happens to a change of the state or the version past the runtime: `enforce` refuses it, `observe`
                 lets it through, logs it and counts it; see `observed`. What the runtime does is checked either way.
+            final: The states in which it ends, besides those that `states` declares final itself.
+            ignore: Code of a static check -> why its findings don't matter here; see `usecasecore lifecycle check`.
         """
         self._declaration = Declaration(
             states=states,
@@ -99,6 +103,8 @@ class Lifecycle(Bindable):
             description=description,
             enforce=enforce,
             location=Location.of_caller(),
+            final=final,
+            ignore=dict(ignore or {}),
         )
         self.binding: Binding | None = None
         self._use_cases: ChainMap[str, frozenset[str]] = ChainMap()
@@ -194,6 +200,11 @@ class Lifecycle(Bindable):
         """What was done past the runtime in this process: (call site, what) -> how often. Empty where it is refused instead."""
         observer = self._bound.observer
         return observer.snapshot() if observer is not None else {}
+
+    @property
+    def callbacks(self) -> frozenset[str]:
+        """Names of all guards and callbacks that are called, as declared."""
+        return self._bound.callbacks
 
     def problems(self) -> tuple[str, ...]:
         """Return what is wrong with the class's columns: what mapping leaves to the application to report, one sentence each."""

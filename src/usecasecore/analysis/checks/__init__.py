@@ -1,0 +1,1 @@
+"""The static checks, by what they look at."""
