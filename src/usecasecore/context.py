@@ -153,13 +153,19 @@ class ExecutionContext:
         self._delete(aggregate)
 
     def fire(self, aggregate: object, trigger: str) -> FiredTransition:
-        """Fire a trigger on a further aggregate that is loaded too; return the transition. One for each aggregate.
+        """Fire a trigger on a further aggregate that is loaded too, or of a further lifecycle of the same; return the transition.
+
+        One for each lifecycle of an aggregate. All that an aggregate makes in a command are one version and one audit entry.
+
+        Args:
+            aggregate: One that was loaded.
+            trigger: As `also_fires` has it: the name, or `shipping.cancel` where several lifecycles of the class have it.
 
         Raises:
             Undeclared: If `also_fires` doesn't name it, or the aggregate is not one that was loaded.
             TransitionNotAllowed: If the trigger is not possible from its state.
             GuardRejected: If a guard says no.
-            WrongResult: If the aggregate has made a transition in this command already.
+            WrongResult: If the lifecycle has made a transition in this command already.
         """
         return self._fire(aggregate, trigger)
 

@@ -23,7 +23,7 @@ from usecasecore.messages import (
     result_type,
     sensitive_fields,
 )
-from usecasecore.slots import Slot, mapper_of, primary_key, slots_of
+from usecasecore.slots import Slot, lifecycle_firing, mapper_of, primary_key, slots_of
 from usecasecore.upcasts import problems_of
 from usecasecore.usecase import Scope, UseCase, type_arguments
 
@@ -94,7 +94,8 @@ class Registration:
             found[self.lifecycle] = self.triggers
         for cls, triggers in self.use_case.also_fires.items():
             for lifecycle in lifecycles_of(cls):
-                known = tuple(trigger for trigger in triggers if trigger in lifecycle.triggers)
+                own = (trigger for trigger in triggers if lifecycle_firing(lifecycles_of(cls), trigger) is lifecycle)
+                known = tuple(trigger.rpartition(".")[2] for trigger in own)
                 if known:
                     found[lifecycle] = tuple(dict.fromkeys((*found.get(lifecycle, ()), *known)))
         return found
@@ -250,7 +251,12 @@ def _check_also_fires(check: _Check, aggregate: type | None, slots: tuple[Slot, 
             continue
         known = {trigger for one in lifecycles_of(cls) for trigger in one.triggers}
         for trigger in triggers:
-            if trigger not in known:
+            if lifecycle_firing(lifecycles_of(cls), trigger) is not None:
+                continue
+            if trigger in known:
+                several = " or ".join(f"'{one.attribute}.{trigger}'" for one in lifecycles_of(cls) if trigger in one.triggers)
+                check.wrong(f"`also_fires`: {trigger!r} is a trigger of several lifecycles of {_name(cls)}; write {several}")
+            else:
                 check.wrong(f"`also_fires`: {_name(cls)} has no trigger {trigger!r} (known: {', '.join(sorted(known))})")
 
 

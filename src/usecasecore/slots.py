@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -12,11 +12,12 @@ from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper
 
+from usecasecore.lifecycle import Lifecycle
 from usecasecore.messages import Command
 from usecasecore.naming import snake_case
 from usecasecore.usecase import Load
 
-__all__ = ["Slot", "aggregate_name", "mapper_of", "primary_key", "slots_of"]
+__all__ = ["Slot", "aggregate_name", "lifecycle_firing", "mapper_of", "primary_key", "slots_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,18 @@ class Slot:
     aggregate: type
     keys: Mapping[str, str]
     missing: str
+
+
+def lifecycle_firing(lifecycles: Iterable[Lifecycle], trigger: str) -> Lifecycle | None:
+    """Return the one of an aggregate's lifecycles that a trigger is of; None where none has it, or several have.
+
+    Args:
+        lifecycles: Those of one mapped class.
+        trigger: Its name, after the lifecycle's attribute and a dot where several have it: `shipping.cancel`.
+    """
+    attribute, _, name = trigger.rpartition(".")
+    found = [one for one in lifecycles if name in one.triggers and attribute in ("", one.attribute)]
+    return found[0] if len(found) == 1 else None
 
 
 def slots_of(state: type, command: type[Command[Any]]) -> tuple[tuple[Slot, ...], list[str]]:

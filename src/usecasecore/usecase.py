@@ -94,7 +94,8 @@ class UseCase(ABC, Generic[C, S, R]):
         trigger: The trigger to fire, of a lifecycle of the loaded class.
         triggers: Where `choose_trigger` decides: all that it may choose from.
         lifecycle: The lifecycle's attribute on the class; needed only where several of them know the trigger.
-        also_fires: Mapped class -> triggers that `apply` may fire on further loaded aggregates, by `context.fire`.
+        also_fires: Mapped class -> triggers that `apply` may fire by `context.fire`: on further loaded aggregates, or of further
+            lifecycles of the same; `shipping.cancel` where several lifecycles of the class have the trigger.
         guards: The scopes that are locked before anything is loaded, for rules that are about more than the locked rows.
         creates: The mapped class of which `apply` creates at least one, through the context; or several such classes.
         deletes: The loaded class of which `apply` deletes at least one, through the context; or several such classes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ from usecasecore.errors import ContractViolation, Undeclared, WrongResult
 from usecasecore.ids import uuid7
 from usecasecore.ledger.entries import AuditEntry, Entries, EntryKind, OutboxMessage, StoredResult
 from usecasecore.ledger.json_text import NotStorable, canonical, jsonable
+from usecasecore.ledger.transitions import FURTHER_TRANSITIONS, as_json
 from usecasecore.lifecycle import Lifecycle, grant_delete, set_version
 from usecasecore.messages import REDACTED, Command, DomainEvent, Job, Result
 from usecasecore.runtime.call import Call
 from usecasecore.runtime.load import Loaded
 from usecasecore.runtime.plan import AggregatePlan, Plan
 from usecasecore.runtime.session import CommandSession
+from usecasecore.slots import lifecycle_firing
 
 __all__ = ["Changes", "Joined"]
 
@@ -42,12 +45,18 @@ class _Touched:
     before: dict[str, Any]
     version: int
     transition: FiredTransition | None = None
+    further: list[FiredTransition] = field(default_factory=list)
     loaded: bool = False
     sole: bool = False
     unique: bool = False
     deleted: bool = False
     spoken_of: bool = False
     ordinal: int = 0
+
+    @property
+    def transitions(self) -> list[FiredTransition]:
+        """Every transition that it made: at most one for each lifecycle."""
+        return [] if self.transition is None else [self.transition, *self.further]
 
     @property
     def counts(self) -> bool:
@@ -166,25 +175,30 @@ class Changes:
         one = self._touched(aggregate)
         fired = lifecycle.fire(aggregate, trigger, command=self.call.command, context=context)
         assert one is not None
-        one.transition = FiredTransition(fired.lifecycle, fired.trigger, fired.source, fired.dest)
-        return one.transition
+        made = FiredTransition(fired.lifecycle, fired.trigger, fired.source, fired.dest)
+        if one.transition is None:
+            one.transition = made
+        else:
+            one.further.append(made)
+        return made
 
     def fire_further(self, aggregate: Any, trigger: str) -> FiredTransition:
         """Fire a trigger on a further aggregate; see `ExecutionContext.fire`."""
         allowed = {name for cls, names in self.plan.use_case.also_fires.items() if isinstance(aggregate, cls) for name in names}
         one = self._touched(aggregate)
-        if one is None or trigger not in allowed:
+        lifecycle = lifecycle_firing(one.plan.lifecycles, trigger) if one is not None else None
+        if one is None or lifecycle is None or trigger not in allowed:
             name = f"{trigger!r} on a {type(aggregate).__name__}"
             raise Undeclared(use_case=self.plan.name, what="also_fires", type_name=name, declared=sorted(allowed))
         if one.deleted:
             raise WrongResult(
                 use_case=self.plan.name, expected="nothing more on what it has deleted", got=f"the trigger {trigger!r}"
             )
-        if one.transition is not None:
-            wanted, got = "one transition for each aggregate", f"a second one, {trigger!r} after {one.transition.trigger!r}"
-            raise WrongResult(use_case=self.plan.name, expected=wanted, got=got)
-        lifecycle = next(each for each in one.plan.lifecycles if trigger in each.triggers)
-        return self.transition(aggregate, lifecycle, trigger, self.context())
+        for made in one.transitions:
+            if made.lifecycle == lifecycle.name:
+                wanted, got = "one transition for each lifecycle", f"a second one, {trigger!r} after {made.trigger!r}"
+                raise WrongResult(use_case=self.plan.name, expected=wanted, got=got)
+        return self.transition(aggregate, lifecycle, trigger.rpartition(".")[2], self.context())
 
     def execute_inside(self, command: Command[Any], said: dict[str, Any]) -> Result:
         """Run another command in this transaction; see `ExecutionContext.execute`."""
@@ -397,6 +411,9 @@ class Changes:
         return self.call.asked.correlation_id or str(self.call.command_id)
 
     def _audit(self, detail: dict[str, Any], messages: int) -> list[AuditEntry]:
+        if FURTHER_TRANSITIONS in detail:
+            wanted = f"audit detail without the key {FURTHER_TRANSITIONS!r}, under which the runtime writes transitions"
+            raise WrongResult(use_case=self.plan.name, expected=wanted, got="one with it")
         detail_text = self._redacted_text(detail)
         if not self.touched:
             return [AuditEntry(id=uuid7(), detail=detail_text, messages=messages)]
@@ -416,9 +433,15 @@ class Changes:
             from_state=source,
             to_state=dest,
             changes=self._redacted_text(_differences(one), one.plan.hidden),
-            detail=detail,
+            detail=self._with_further(detail, one.further),
             messages=messages,
         )
+
+    def _with_further(self, detail: str, further: list[FiredTransition]) -> str:
+        """Return the detail with the transitions for which the entry has no columns left."""
+        if not further:
+            return detail
+        return canonical({**json.loads(detail), FURTHER_TRANSITIONS: [as_json(made) for made in further]})
 
     def _redacted_text(self, value: dict[str, Any], hidden: frozenset[str] = frozenset()) -> str:
         if not value:
@@ -447,7 +470,9 @@ class Changes:
         return canonical({name: value for name, value in headers.items() if value is not None})
 
     def _outbox(self) -> list[OutboxMessage]:
-        messages = [self._automatic(one) for one in self.touched if one.created or one.transition]
+        messages = [
+            self._automatic(one, made) for one in self.touched for made in one.transitions or ([None] if one.created else [])
+        ]
         messages += self._sent()
         # The last word about it: nothing of it comes after.
         return messages + [self._automatic_about(one, "deleted") for one in self.touched if one.deleted]
@@ -479,12 +504,10 @@ class Changes:
             return self._touched(self.subject)
         return next((one for one in self.touched if not one.loaded), None)
 
-    def _automatic(self, one: _Touched) -> OutboxMessage:
-        fired = one.transition
-        if fired is None:
+    def _automatic(self, one: _Touched, made: FiredTransition | None) -> OutboxMessage:
+        if made is None:
             return self._automatic_about(one, "created")
-        facts = {"lifecycle": fired.lifecycle, "trigger": fired.trigger, "from": fired.source, "to": fired.dest}
-        return self._event(one, f"transition.{fired.trigger}", facts)
+        return self._event(one, f"transition.{made.trigger}", as_json(made))
 
     def _automatic_about(self, one: _Touched, what: str) -> OutboxMessage:
         states = {each.name: each.initial if one.created else each.state_of(one.aggregate) for each in one.plan.lifecycles}
@@ -526,6 +549,7 @@ def _differences(one: _Touched) -> dict[str, Any]:
     own = {lifecycle.column for lifecycle in one.plan.lifecycles} if one.created else set()
     if one.told is not None and (one.transition is not None or one.deleted):
         own = {one.told.column}
+    own |= {lifecycle.column for lifecycle in one.plan.lifecycles for made in one.further if lifecycle.name == made.lifecycle}
     changed = {}
     for name in one.plan.tracked:
         before, after = one.before.get(name), values.get(name)

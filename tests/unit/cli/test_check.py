@@ -29,7 +29,9 @@ def test_without_findings_nothing_is_printed_and_the_exit_code_is_0(run: Command
     assert ran.err.endswith("no findings, in 1 lifecycle\n")
 
 
-@pytest.mark.parametrize("app", ["examples.orders.app:app", "examples.inventory.app:app", "examples.loans.app:app"])
+@pytest.mark.parametrize(
+    "app", ["examples.orders.app:app", "examples.inventory.app:app", "examples.loans.app:app", "examples.purchases.app:app"]
+)
 def test_nothing_is_wrong_with_the_examples(run: CommandLine, app: str) -> None:
     assert run("lifecycle", "check", "--app", app).out == ""
 

@@ -96,7 +96,7 @@ def _is_current(kind: type) -> bool:
     return getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind
 
 
-def _leaves(base: type) -> Iterator[type]:
+def _leaves(base: Any) -> Iterator[Any]:
     """Yield the subclasses that nothing is derived from: the others are there to be derived from."""
     for kind in base.__subclasses__():
         if kind.__subclasses__():
