@@ -39,6 +39,7 @@ class Binding:
         version: Attribute key of the version column; where the class lacks one, `version`.
         allowed: The triggers that are declared for each resting state.
         reach: The triggers that lead from one resting state to another.
+        spellings: Every way to refer to a state, composite ones too, to its name.
         callbacks: Names of all guards and callbacks that are called.
         problems: What is wrong with the class's columns.
         observer: Takes note of what would be refused; None where it is refused.
@@ -58,6 +59,7 @@ class Binding:
     held: Mapping[str, Any]
     allowed: Mapping[str, frozenset[str]]
     reach: Mapping[tuple[str, str], frozenset[str]]
+    spellings: Mapping[Any, str]
     callbacks: frozenset[str]
     problems: tuple[str, ...]
     observer: Observer | None
@@ -98,6 +100,7 @@ def bind(declaration: Declaration, mapper: Mapper[Any], attribute: str, home: ty
         held={place.name: place.held for place in plan.places.values()},
         allowed=_allowed(plan.places, machine),
         reach=_reach(machine),
+        spellings=_spellings(tree),
         callbacks=compiler.callbacks,
         problems=tuple(found),
         observer=Observer() if declaration.enforce == "observe" else None,
@@ -159,6 +162,14 @@ def _initial(declaration: Declaration, tree: StateTree, problems: Problems) -> D
     except LookupError as error:
         problems.add(declaration.location, f"initial: {error.args[0]}")
     return [found, *found.landing()][-1]
+
+
+def _spellings(tree: StateTree) -> dict[Any, str]:
+    # The surest meaning is written last, as for what an attribute may hold.
+    states = tree.states.values()
+    found: dict[Any, str] = {spelling: state.name for state in states for spelling in state.spellings}
+    found |= {state.member: state.name for state in states if state.member is not None}
+    return found | {state.name: state.name for state in states} | {tree.value(state): state.name for state in states}
 
 
 def _column_key(declaration: Declaration, mapper: Mapper[Any]) -> str:

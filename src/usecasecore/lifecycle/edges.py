@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -18,6 +18,7 @@ __all__ = ["DeclaredEdge", "read_edges"]
 _EVERY, _SAME = "*", "="
 _FIELDS = ("trigger", "source", "dest", "conditions", "unless", "before", "after", "prepare")
 _KEYS = (*_FIELDS, "description")
+_NOTHING: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,27 +44,49 @@ class DeclaredEdge:
 
 
 def read_edges(declared: object, tree: StateTree, location: Location, problems: Problems) -> list[DeclaredEdge]:
-    """Return the edges in the order declared, those inside of states first; what is wrong goes to `problems`."""
+    """Return the edges in the order declared, those inside of states first; what is wrong goes to `problems`.
+
+    What a state's `remap` turns into a transition out of it is read first, as if it were declared outside.
+    """
     reader = _Reader(tree, location, problems)
     edges: list[DeclaredEdge] = []
     for state in tree.states.values():
-        edges += reader.read(state.transitions, state.path)
+        # As in pytransitions they are there as soon as the state is, before what is declared in the states around it.
+        edges += reader.read(state.transitions, state.path, state.remap, remapped=True)
+    for state in tree.states.values():
+        edges += reader.read(state.transitions, state.path, state.remap)
     return edges + list(reader.read(in_sequence(declared), ()))
+
+
+def _spelled(reference: object) -> str:
+    """Return the name by which `remap` may know a state."""
+    if isinstance(reference, Enum):
+        return reference.value if isinstance(reference.value, str) else reference.name
+    return str(getattr(reference, "name", reference))
 
 
 class _Reader:
     def __init__(self, tree: StateTree, location: Location, problems: Problems) -> None:
         self._tree, self._location, self._problems = tree, location, problems
 
-    def read(self, declared: tuple[Any, ...], scope: tuple[str, ...]) -> Iterator[DeclaredEdge]:
+    def read(
+        self, declared: tuple[Any, ...], scope: tuple[str, ...], remap: Mapping[str, object] = _NOTHING, *, remapped: bool = False
+    ) -> Iterator[DeclaredEdge]:
         for one in declared:
             transition = self._as_transition(one)
             if transition is None:
                 continue
             location = transition.location if transition is one else self._location
             trigger = self._trigger(transition.trigger, location)
-            if trigger is not None:
-                yield from self._expand(transition, trigger, scope, location)
+            leads_out = _spelled(transition.dest) in remap
+            if trigger is None or leads_out is not remapped:
+                continue
+            sources = tuple(each for each in in_sequence(transition.source) if _spelled(each) not in remap)
+            if in_sequence(transition.source) and not sources:
+                continue  # only from states that are left out
+            kept = replace(transition, source=sources) if remap and transition.source != _EVERY else transition
+            for edge in self._expand(kept, trigger, scope, location, remap):
+                yield replace(edge, scope=scope[:-1]) if remapped else edge
 
     def _as_transition(self, one: object) -> Transition | None:
         if isinstance(one, Transition):
@@ -93,10 +116,19 @@ class _Reader:
         self._complain(f"trigger {name!r} must be an identifier: letters, digits and underscores", location)
         return None
 
-    def _expand(self, transition: Transition, trigger: str, scope: tuple[str, ...], location: Location) -> Iterator[DeclaredEdge]:
+    def _expand(
+        self,
+        transition: Transition,
+        trigger: str,
+        scope: tuple[str, ...],
+        location: Location,
+        remap: Mapping[str, object],
+    ) -> Iterator[DeclaredEdge]:
         dest = None
         if transition.dest is not None and transition.dest != _SAME:
-            dest = self._find(transition.dest, scope, trigger, "destination", location)
+            outside = remap.get(_spelled(transition.dest))
+            wanted, inside = (transition.dest, scope) if outside is None else (outside, scope[:-1])
+            dest = self._find(wanted, inside, trigger, "destination", location)
             if dest is None:
                 return
         for source in self._sources(transition, trigger, scope, location):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import importlib
 from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from sqlalchemy.orm import Mapper
 
@@ -19,10 +19,14 @@ from usecasecore.lifecycle.grants import write
 from usecasecore.lifecycle.graph import Edge, LifecycleGraph
 from usecasecore.lifecycle.location import Location
 from usecasecore.lifecycle.machine import Attempt, SharedMachine
+from usecasecore.lifecycle.machine_options import MachineOptions, refuse_options
 from usecasecore.lifecycle.mapping import Bindable, bindables_of, watch_mappers
 from usecasecore.lifecycle.observer import Observations
 from usecasecore.lifecycle.states import DEFAULT_SEPARATOR
 from usecasecore.lifecycle.wording import nearest
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
 
 __all__ = ["Fired", "Lifecycle", "lifecycles_of"]
 
@@ -77,6 +81,7 @@ class Lifecycle(Bindable):
         enforce: Literal["enforce", "observe"] = "enforce",
         final: StateRef | Sequence[StateRef] = (),
         ignore: Mapping[str, str] | None = None,
+        **options: Unpack[MachineOptions],
     ) -> None:
         """Declare; nothing is checked before the class is mapped.
 
@@ -92,7 +97,12 @@ class Lifecycle(Bindable):
                 lets it through, logs it and counts it; see `observed`. What the runtime does is checked either way.
             final: The states in which it ends, besides those that `states` declares final itself.
             ignore: Code of a static check -> why its findings don't matter here; see `usecasecore lifecycle check`.
+            options: Those of pytransitions' Machine that ask for what a lifecycle does anyway, such as `auto_transitions=False`.
+
+        Raises:
+            DefinitionError: If an option asks for anything else; it says what to write instead.
         """
+        refuse_options(options, Location.of_caller())
         self._declaration = Declaration(
             states=states,
             transitions=transitions,
@@ -231,6 +241,46 @@ class Lifecycle(Bindable):
         if held is None:
             return bound.initial
         raise UndeclaredState(lifecycle=bound.name, value=str(held), declared=bound.graph.resting)
+
+    def within(self, state: StateRef, *, of: Any = None) -> ColumnElement[bool]:
+        """Return the SQL condition that an aggregate is in a state or in one inside of it: `select(Order).where(...)`.
+
+        It compares the column with the values of the resting states, so an index on the column serves it. A state that isn't
+        nested is within itself.
+
+        Args:
+            state: By member, name or value; the full name of a nested one.
+            of: An alias of the class; by default the class.
+
+        Raises:
+            ValueError: If there is no such state.
+        """
+        values = [self.graph.state(name).value for name in self._inside(state)]
+        condition: ColumnElement[bool] = getattr(of if of is not None else self.aggregate, self.column).in_(values)
+        return condition
+
+    def is_within(self, aggregate: object, state: StateRef) -> bool:
+        """Return whether an aggregate is in a state or in one inside of it.
+
+        Raises:
+            ValueError: If there is no such state.
+            UndeclaredState: If the attribute holds none of the states.
+        """
+        return self.state_of(aggregate) in self._inside(state)
+
+    def _inside(self, state: StateRef) -> list[str]:
+        """Return the names of the resting states that are a state or inside of it."""
+        name = self._bound.spellings.get(state) if isinstance(state, Hashable) else None
+        if name is None:
+            known = [node.name for node in self.graph.states]
+            raise ValueError(f"{self.name}: {state!r} is not a state{nearest(getattr(state, 'value', state), known)}")
+        found, waiting = [], [self.graph.state(name)]
+        while waiting:
+            node = waiting.pop()
+            waiting += (self.graph.state(child) for child in reversed(node.children))
+            if node.resting:
+                found.append(node.name)
+        return found
 
     def allowed(self, state: str) -> frozenset[str]:
         """Return the triggers that are declared for a state, whatever their guards would say.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -23,6 +23,7 @@ class DeclaredState:
         spellings: Every full name that means it: by the members' names and by their values.
         initial: The child to enter, as declared; resolved to `initial_child`.
         transitions: Transitions declared inside of it, with names relative to it.
+        remap: Names of states inside that are left out -> the state outside that transitions to them lead to instead.
     """
 
     path: tuple[str, ...]
@@ -36,6 +37,7 @@ class DeclaredState:
     initial: object = None
     transitions: tuple[object, ...] = ()
     description: str = ""
+    remap: Mapping[str, object] = field(default_factory=dict)
     children: list[DeclaredState] = field(default_factory=list)
     initial_child: DeclaredState | None = None
 

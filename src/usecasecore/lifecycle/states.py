@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any
 
 from usecasecore.lifecycle.location import Location
+from usecasecore.lifecycle.peer_objects import behaviour_of_its_own, fields_of_state, is_machine, with_machines
 from usecasecore.lifecycle.state_tree import DeclaredState, StateTree, shown
 from usecasecore.lifecycle.wording import Problems, nearest
 
@@ -30,11 +31,22 @@ _KEYS = (
     "states",
     "transitions",
     "description",
+    "remap",
 )
+_NO_TIMER = "a timer in a process is gone with it; let the use case enqueue a job with `run_at=...` that fires the trigger"
+_NO_COUNTER = "count the attempts in a column of the aggregate, and let a guard ask for it"
 _REFUSED_KEYS = {
     "parallel": "parallel states can't be stored in one column; declare a lifecycle, with its own column, for each region",
     "ignore_invalid_triggers": "a trigger that is not possible is always refused; leave `ignore_invalid_triggers` out",
-    "remap": "`remap` is not supported; write the transition out",
+    "timeout": _NO_TIMER,
+    "on_timeout": _NO_TIMER,
+    "retries": _NO_COUNTER,
+    "on_failure": _NO_COUNTER,
+    "volatile": "what lives as long as a state does is a column or a table of its own; a row outlives every object",
+    "hook": "what lives as long as a state does is a column or a table of its own; a row outlives every object",
+    "tags": "put states that belong together into one state around them, and ask for them by `lifecycle.within(...)`",
+    "accepted": "declare an accepted end by `final`",
+    "label": "write `description`; pictures show it",
 }
 
 
@@ -105,9 +117,15 @@ class _Reader:
             return {"name": one}
         if isinstance(one, Mapping):
             return self._checked(dict(one))
+        if is_machine(one):
+            self._complain("a machine among the states has no state around it; give it as the `children` of one")
+            return None
         if hasattr(one, "on_enter") and hasattr(one, "name"):
+            if (own := behaviour_of_its_own(one)) is not None:
+                self._complain(f"state {one.name!r} is a {own}, whose behaviour would not run; {_advice_for(one)}")
+                return None
             origin = one.value if isinstance(one.value, Enum) else one
-            fields = self._checked(_fields_of_object(one))
+            fields = self._checked(fields_of_state(one))
             return None if fields is None else {**fields, "origin": origin}
         self._complain(f"{one!r} is not a state; give a string, an enum member, a dict or a pytransitions State")
         return None
@@ -128,7 +146,9 @@ class _Reader:
     def _add(self, fields: dict[str, Any], parent: DeclaredState | None) -> None:
         origin = fields.get("origin", fields["name"])
         label = _label(origin)
-        children = in_sequence(fields.get("children", fields.get("states")))
+        fields = with_machines(fields, in_sequence(fields.get("children", fields.get("states"))))
+        remap = {_label(_reference(left_out)): instead for left_out, instead in (fields.get("remap") or {}).items()}
+        children = tuple(child for child in fields["children"] if not _is_left_out(child, remap))
         parent, label = self._outer(label, parent)
         path = (*(parent.path if parent else ()), label)
         name = self.tree.separator.join(path)
@@ -150,6 +170,7 @@ class _Reader:
             initial=fields.get("initial"),
             transitions=in_sequence(fields.get("transitions")),
             description=fields.get("description", ""),
+            remap=remap,
         )
         self.tree.states[name] = state
         if parent is not None:
@@ -176,13 +197,20 @@ class _Reader:
         return frozenset(self.tree.separator.join(parts) for parts in product(parent.spellings, own))
 
 
-def _fields_of_object(state: Any) -> dict[str, Any]:
-    keys = ("name", "on_enter", "on_exit", "on_final", "final", "initial", "ignore_invalid_triggers")
-    children = getattr(state, "states", None)
-    return {
-        **{key: getattr(state, key, None) for key in keys},
-        "children": list(children.values()) if children else None,
-    }
+def _advice_for(state: Any) -> str:
+    given = next((why for key, why in _REFUSED_KEYS.items() if getattr(state, key, None)), None)
+    return given or "give a State, and callbacks for what it does"
+
+
+def _is_left_out(child: Any, remap: Mapping[str, object]) -> bool:
+    """Return whether a state is named by the `remap` of the one around it."""
+    origin = child.get("name") if isinstance(child, Mapping) else child
+    names = {_label(origin), origin.name} if isinstance(origin, Enum) else {_label(_reference(origin))}
+    return bool(names & remap.keys())
+
+
+def _reference(state: Any) -> Any:
+    return state if isinstance(state, (str, Enum)) else getattr(state, "name", str(state))
 
 
 def _label(origin: Any) -> str:

@@ -59,6 +59,11 @@ class _Touched:
         return [] if self.transition is None else [self.transition, *self.further]
 
     @property
+    def moves(self) -> list[FiredTransition | None]:
+        """What the runtime sends an event of its own about: its transitions, else its creation, which is None."""
+        return [*self.transitions] or ([None] if self.created else [])
+
+    @property
     def counts(self) -> bool:
         """Whether the command raises its version. A sole aggregate's always: see `load`."""
         known = self.sole or self.created or self.deleted or self.spoken_of or self.transition is not None
@@ -470,9 +475,7 @@ class Changes:
         return canonical({name: value for name, value in headers.items() if value is not None})
 
     def _outbox(self) -> list[OutboxMessage]:
-        messages = [
-            self._automatic(one, made) for one in self.touched for made in one.transitions or ([None] if one.created else [])
-        ]
+        messages = [self._automatic(one, made) for one in self.touched for made in one.moves]
         messages += self._sent()
         # The last word about it: nothing of it comes after.
         return messages + [self._automatic_about(one, "deleted") for one in self.touched if one.deleted]
