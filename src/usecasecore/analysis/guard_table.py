@@ -11,7 +11,7 @@ from itertools import product
 
 from usecasecore.lifecycle import Edge
 
-__all__ = ["excluded", "is_possible", "is_possible_after", "questions"]
+__all__ = ["answers_for", "excluded", "is_possible", "is_possible_after", "questions"]
 
 _MOST = 12
 """Questions in play, above which the table of all answers is not made, and everything is taken for possible."""
@@ -36,19 +36,28 @@ def is_possible(edge: Edge) -> bool:
 
 def is_possible_after(edge: Edge, earlier: Iterable[Edge]) -> bool:
     """Return whether there are answers by which the edge's guards agree, and those of each earlier candidate do not."""
+    others = list(earlier)
+    questions_in_play = {question for each in (edge, *others) for question, _ in questions(each)}
+    if len(questions_in_play) > _MOST:
+        return is_possible(edge)
+    return answers_for(edge, others) is not None
+
+
+def answers_for(edge: Edge, earlier: Iterable[Edge] = ()) -> dict[Hashable, bool] | None:
+    """Return what the guards must answer for the edge to be taken and not an earlier candidate; None if nothing does it.
+
+    Of several ways it is the first with as few earlier guards as possible turned to yes. A guard is called by its name.
+    """
     if not is_possible(edge):
-        return False
+        return None
     wanted = dict(questions(edge))
     others = [dict(questions(each)) for each in earlier if is_possible(each)]
-    open_questions = list({question for other in others for question in other} - set(wanted))
-    if any(not other for other in others):
-        return False
-    if len(open_questions) > _MOST:
-        return True
-    answers = product((True, False), repeat=len(open_questions))
-    return any(
-        not any(_agrees(other, wanted | dict(zip(open_questions, given, strict=True))) for other in others) for given in answers
-    )
+    in_play = sorted({question for other in others for question in other} - set(wanted), key=str)
+    for given in product((False, True), repeat=len(in_play)):
+        answers = wanted | dict(zip(in_play, given, strict=True))
+        if not any(_agrees(other, answers) for other in others):
+            return answers
+    return None
 
 
 def _agrees(asked: Mapping[Hashable, bool], answers: Mapping[Hashable, bool]) -> bool:

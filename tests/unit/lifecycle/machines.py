@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import string
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from hypothesis import strategies as st
@@ -22,12 +22,12 @@ Config = dict[str, Any]
 class Example:
     states: list[Config]
     transitions: list[Config]
-    initial: str
+    initial: Any
     walk: Sequence[str]
 
 
 class Model:
-    """What both machines move: it logs each call, and answers each guard by what was logged so far."""
+    """What both machines move: it logs each call, and so each guard knows how often it was asked."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
@@ -37,10 +37,13 @@ def call(tag: str) -> Callable[..., None]:
     return lambda event, tag=tag: event.model.log.append(tag)
 
 
-def ask(tag: str) -> Callable[..., bool]:
+def ask(tag: str, table: Sequence[bool]) -> Callable[..., bool]:
+    """Return a guard that answers by a table of truth: the n-th time by its n-th line, and then from the start."""
+
     def answer(event: Any) -> bool:
         event.model.log.append(tag)
-        return zlib.crc32(f"{tag}{len(event.model.log)}".encode()) % 3 != 0
+        asked: int = event.model.log.count(tag)
+        return table[(asked - 1) % len(table)]
 
     return answer
 
@@ -101,6 +104,7 @@ def names_of(states: list[Config], prefix: str = "") -> list[str]:
 @st.composite
 def transitions(draw: st.DrawFn, names: list[str], *, wildcard_to_same: bool = True) -> list[Config]:
     made = []
+    tables = st.lists(st.lists(st.booleans(), min_size=1, max_size=3), max_size=2)
     for number in range(draw(st.integers(1, 6))):
         source = draw(st.sampled_from(names) | st.lists(st.sampled_from(names), min_size=1, max_size=3) | st.just("*"))
         dest = draw(st.sampled_from(names) | st.sampled_from(["=", None]))
@@ -112,14 +116,43 @@ def transitions(draw: st.DrawFn, names: list[str], *, wildcard_to_same: bool = T
                 "trigger": draw(st.sampled_from(TRIGGERS)),
                 "source": source,
                 "dest": dest,
-                "conditions": [ask(f"ask {tag}")] if draw(st.booleans()) else None,
-                "unless": [ask(f"doubt {tag}")] if draw(st.booleans()) else None,
+                "conditions": [ask(f"ask {tag}", table) for table in draw(tables)] or None,
+                "unless": [ask(f"doubt {tag}", table) for table in draw(tables)] or None,
                 "prepare": call(f"prepare {tag}"),
                 "before": call(f"before {tag}"),
                 "after": call(f"after {tag}"),
             }
         )
     return made
+
+
+@st.composite
+def enumerated(draw: st.DrawFn, examples: st.SearchStrategy[Example], *, texts: bool) -> Example:
+    """Draw an example and declare its states by the members of an enum: by texts other than their names, or by numbers."""
+    example = draw(examples)
+    every = sorted({part for name in names_of(example.states) for part in name.split("_")})
+    value: Callable[[int, str], object] = (
+        (lambda _, label: f"{label.lower()}!") if texts and draw(st.booleans()) else lambda place, _: place
+    )
+    kind: Any = Enum("kind", {label: value(place, label) for place, label in enumerate(every)})  # type: ignore[misc]  # as drawn
+
+    def renamed(state: Config) -> Config:
+        return {
+            **state,
+            "name": kind[state["name"]],
+            **({"children": list(map(renamed, state["children"]))} if "children" in state else {}),
+        }
+
+    def reference(name: Any) -> Any:
+        # A number can't be part of a full name, and each label is in one place only.
+        return kind[name.rpartition("_")[2]] if isinstance(name, str) and name not in ("*", "=") and draw(st.booleans()) else name
+
+    for one in example.transitions:
+        for end in ("source", "dest"):
+            one[end] = [reference(name) for name in one[end]] if isinstance(one[end], list) else reference(one[end])
+    # Of members, pytransitions can start in one of the top level only; another it would add there.
+    initial = kind[example.initial.partition("_")[0]]
+    return Example(list(map(renamed, example.states)), example.transitions, initial, example.walk)
 
 
 def lifecycle_of(example: Example) -> Lifecycle:
