@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usecasecore.cli.check import check
+from usecasecore.cli.diff import diff
 from usecasecore.cli.discovery import find_application
 from usecasecore.cli.failure import unknown
 from usecasecore.cli.group import group
@@ -25,6 +26,7 @@ commands = group("The lifecycles of the application. Opens no database.")
 
 
 commands.command("check")(check)
+commands.command("diff")(diff)
 
 
 @commands.command("list")
