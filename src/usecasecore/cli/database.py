@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from usecasecore.application import Application
+
 __all__ = ["Database", "find_both", "find_database"]
 
 T = TypeVar("T")
@@ -36,10 +38,12 @@ class Database:
     Attributes:
         engine: Sync or async.
         schema: Where the ledger lives; None for the connection's default.
+        application: The application whose runtime's database it is; None where somebody named a URL.
     """
 
     engine: Engine | AsyncEngine
     schema: str | None
+    application: Application | None = None
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` returns.
@@ -103,7 +107,8 @@ def find_both(url: str | None, app: str | None, schema: str | None, *, applicati
     found = find(app)
     runtime = _runtime_in(found)
     _tell(runtime.engine.url, "the runtime")
-    return Database(runtime.engine, schema if schema is not None else getattr(runtime, "ledger_schema", None)), found
+    ledger = schema if schema is not None else getattr(runtime, "ledger_schema", None)
+    return Database(runtime.engine, ledger, found.application if found else None), found
 
 
 def _runtime_in(found: Found | None) -> Any:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from usecasecore.cli.database import Database, find_database
+from usecasecore.cli.discovery import find
 from usecasecore.cli.failure import Failure
 from usecasecore.cli.group import group
 from usecasecore.cli.options import AppOption, Format, FormatOption, SchemaOption, UrlOption
-from usecasecore.cli.output import print_hint, print_json, print_lines
+from usecasecore.cli.output import clean, print_hint, print_json, print_lines
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from usecasecore.errors import LedgerOutdated
+    from usecasecore.verification.stored_states import StateFinding
 
 __all__ = ["commands", "cure", "problems_of", "read_ledger"]
 
@@ -44,7 +46,7 @@ def upgrade(
 
 @commands.command()
 def check(url: UrlOption = None, schema: SchemaOption = None, app: AppOption = None, output: FormatOption = Format.TEXT) -> None:
-    """Say what is missing of the ledger. Exits with 1 if anything is."""
+    """Say what is missing of the ledger, and where an application is named, which rows are not as declared. Exits with 1 then."""
     from usecasecore import migrations
     from usecasecore.errors import LedgerOutdated
 
@@ -55,7 +57,23 @@ def check(url: UrlOption = None, schema: SchemaOption = None, app: AppOption = N
         _print_check(output, error.found, error.needed, problems_of(error))
         print_hint(cure(error, database.schema))
         raise typer.Exit(1) from None
-    _print_check(output, migrations.head(), migrations.head(), [])
+    found = _of_states(database, app)
+    _print_check(output, migrations.head(), migrations.head(), [], found)
+    if found:
+        raise typer.Exit(1)
+
+
+def _of_states(database: Database, app: str | None) -> tuple[StateFinding, ...]:
+    """Return what differs between the application's lifecycles and the rows; nothing where no application is named."""
+    from usecasecore.verification.stored_states import state_findings
+
+    application = database.application
+    if application is None and (found := find(app)) is not None:
+        application = found.application
+    if application is None:
+        return ()
+    known = application
+    return database.read(lambda connection: state_findings(connection, known, database.schema))
 
 
 def cure(error: LedgerOutdated, schema: str | None) -> str:
@@ -73,13 +91,21 @@ def problems_of(error: LedgerOutdated) -> list[str]:
     return [*other, *error.problems]
 
 
-def _print_check(output: Format, found: str | None, needed: str, problems: list[str]) -> None:
+def _print_check(
+    output: Format, found: str | None, needed: str, problems: list[str], states: tuple[StateFinding, ...] = ()
+) -> None:
     if output is Format.JSON:
-        print_json({"ok": not problems, "found": found, "needed": needed, "problems": problems})
+        told = [
+            {"kind": one.kind, "lifecycle": one.lifecycle, "rows": one.rows, "cause": one.cause, "cure": one.cure}
+            for one in states
+        ]
+        ok = not problems and not states
+        print_json({"ok": ok, "found": found, "needed": needed, "problems": problems, "states": told})
     elif problems:
         print_lines([*problems, f"revision {needed} is needed"])
     else:
         print_lines([f"the ledger is whole, at revision {found}"])
+        print_lines(line for one in states for line in (clean(f"{one.lifecycle}: {one.cause}"), clean(f"    {one.cure}")))
 
 
 def read_ledger(database: Database, read: Callable[[Connection, str | None], T], *, one_snapshot: bool = False) -> T:
