@@ -76,6 +76,7 @@ def test_every_public_module_says_what_it_exports() -> None:
         "runtime",
         "relay",
         "diagrams",
+        "analysis",
     ):
         module = import_module(f"usecasecore.{name}")
         for exported in module.__all__:

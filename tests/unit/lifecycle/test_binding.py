@@ -289,7 +289,8 @@ def problems_of(body: dict[str, Any], *, base: Any = None, name: str = "Flawed")
 
 
 def plain(**options: Any) -> Lifecycle:
-    return Lifecycle(**{"states": ["a", "b"], "initial": "a", "transitions": [], **options})
+    declared: dict[str, Any] = {"states": ["a", "b"], "initial": "a", "transitions": [], **options}
+    return Lifecycle(**declared)
 
 
 def test_a_missing_state_column_is_a_problem_and_no_error() -> None:
