@@ -60,7 +60,7 @@ def returned_texts(function: Callable[..., Any]) -> frozenset[str] | None:
 
 def does_something(use_case: UseCase[Any, Any, Any]) -> bool:
     """Return whether a use case does anything besides returning a result; True where it can't be told."""
-    declared = (use_case.emits, use_case.enqueues, use_case.creates, use_case.also_fires)
+    declared = (use_case.emits, use_case.enqueues, use_case.creates, use_case.deletes, use_case.also_fires)
     if any(declared) or type(use_case).audit is not UseCase.audit:
         return True
     read = _read(type(use_case).apply)
