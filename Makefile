@@ -6,7 +6,7 @@ BIN := .venv/bin
 STEP := $(BIN)/python scripts/step.py
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Those with lifecycles of their own.
-EXAMPLES := inventory loans orders
+EXAMPLES := inventory loans orders purchases
 SA20_TESTS := $(wildcard tests/unit tests/integration tests/properties)
 
 export PYTHONUNBUFFERED := 1
