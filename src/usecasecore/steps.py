@@ -1,6 +1,6 @@
 """The steps of the shell by name, and the one place where tests and tools can look on while it runs.
 
-How it works: the shell says which step it goes on to. While nobody watches, that costs the look at an empty tuple. A watcher is
+How it works: the shell says which step it goes on to. While nobody watches, that costs the look at an empty set. A watcher is
 told each step before and after, and what was decided in between; what it raises is raised there, as if the step itself had
 failed. Watchers are those of the process, whatever runtime or thread runs the command: that is what a coverage of tests,
 a fault to inject or a measurement wants. Nothing is recorded here.
@@ -9,14 +9,26 @@ a fault to inject or a measurement wants. Nothing is recorded here.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
 
-__all__ = ["Answer", "Firing", "Moment", "Step", "Verdict", "Watcher", "When", "tell", "watch"]
+__all__ = [
+    "Answer",
+    "Creation",
+    "Firing",
+    "Moment",
+    "Replay",
+    "Step",
+    "Verdict",
+    "Watcher",
+    "When",
+    "tell",
+    "watch",
+]
 
 
 class Step(StrEnum):
@@ -70,21 +82,47 @@ class Firing:
 
     Attributes:
         lifecycle: The `Lifecycle`, bound to the aggregate's class.
+        aggregate: What it was fired on.
         trigger: The trigger.
         state: Name of the state it was fired in.
-        dest: Name of the state after; None where it was refused.
-        edge: The `lifecycle.Edge` that was taken; None where it was refused.
+        dest: Name of the state after; None where it was refused, or where a callback raised.
+        edge: The `lifecycle.Edge` that was taken; None likewise.
         declared: Whether the trigger is declared for that state.
-        verdicts: Each guard that was asked, in order.
+        verdicts: Each guard that was asked, in order; none where a callback raised.
     """
 
     lifecycle: Any
+    aggregate: Any
     trigger: str
     state: str
     dest: str | None
     edge: Any
     declared: bool
     verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A new aggregate in the initial state of a lifecycle, told for each one it has; a fact of `apply`, and of `load` for `Load.or_create`.
+
+    Attributes:
+        lifecycle: The `Lifecycle`, bound to the aggregate's class.
+        aggregate: The new one.
+    """
+
+    lifecycle: Any
+    aggregate: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The key has a stored result; a fact of the last step of a replay.
+
+    Attributes:
+        command_id: The execution that stored it: this command's own, where an earlier attempt was committed but its answer was lost.
+    """
+
+    command_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +150,7 @@ class Moment:
         use_case: Name of the use case; of several commands in one transaction, the one that runs or ran last.
         command_id: Its execution; None while there is none.
         session: The session of the attempt: the same object for all moments of one transaction; None outside of one.
-        fact: During a step: a `Firing` or an `Answer`.
+        fact: During a step: what was asked, decided or fired.
     """
 
     step: Step
@@ -120,31 +158,51 @@ class Moment:
     use_case: str
     command_id: UUID | None = None
     session: Any = None
-    fact: Firing | Answer | None = None
+    fact: Any = None
 
 
 Watcher: TypeAlias = Callable[[Moment], None]
 
-watchers: tuple[Watcher, ...] = ()
-"""Who watches; look at it before a moment is made, so that nobody pays for what nobody sees."""
+Wanted: TypeAlias = Step | type[Firing] | type[Creation] | type[Replay] | type[Answer]
 
+_EVERYTHING: frozenset[Wanted] = frozenset({*Step, Firing, Creation, Replay, Answer})
+
+watchers: tuple[Watcher, ...] = ()
+"""Who watches."""
+
+wanted: frozenset[Wanted] = frozenset()
+"""The steps of which somebody wants to know before and after, and the facts; look at it before a moment is made, so that
+nobody pays for what nobody sees."""
+
+_watching: tuple[tuple[Watcher, frozenset[Wanted]], ...] = ()
 _changing = threading.Lock()
 
 
 @contextmanager
-def watch(watcher: Watcher) -> Iterator[None]:
+def watch(watcher: Watcher, only: Iterable[Wanted] | None = None) -> Iterator[None]:
     """Have a function told each moment of each command in this process, while the block runs.
 
     It is called in the thread, and for an `AsyncRuntime` in the greenlet, that runs the command, and must be safe for several.
+
+    Args:
+        watcher: Is told.
+        only: The steps and facts that it asks for, so that the others need not be made; by default all. Where somebody else
+            watches too, it may be told more.
     """
-    global watchers  # noqa: PLW0603 - see "How it works": it is the process that is watched
+    one = watcher, _EVERYTHING if only is None else frozenset(only)
     with _changing:
-        watchers = (*watchers, watcher)
+        _watched_by((*_watching, one))
     try:
         yield
     finally:
         with _changing:
-            watchers = tuple(one for one in watchers if one is not watcher)
+            _watched_by(tuple(other for other in _watching if other is not one))
+
+
+def _watched_by(those: tuple[tuple[Watcher, frozenset[Wanted]], ...]) -> None:
+    global _watching, watchers, wanted  # noqa: PLW0603 - see "How it works": it is the process that is watched
+    _watching, watchers = those, tuple(watcher for watcher, _ in those)
+    wanted = frozenset().union(*(asked for _, asked in those))
 
 
 def tell(moment: Moment) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from tests.accounts import (
     ADA,
@@ -23,9 +25,9 @@ from tests.accounts import (
     deposit_doing,
 )
 from tests.bank import Bank
-from usecasecore import Decision, Policy, Transaction
+from usecasecore import Decision, Lifecycle, Policy, Runtime, Transaction, Transition, state_column, version_column
 from usecasecore.errors import GuardRejected, TransitionNotAllowed
-from usecasecore.steps import Answer, Firing, Moment, Step, When, watch
+from usecasecore.steps import Answer, Creation, Firing, Moment, Replay, Step, When, watch
 
 
 def watched(act: Callable[[], Any]) -> list[Moment]:
@@ -80,6 +82,45 @@ def test_a_replay_ends_with_the_look_up_and_rolls_back(bank: Bank) -> None:
     assert after in (["validate", "begin", "idempotency", "rollback"], ["validate", "begin", "idempotency", "load", "rollback"])
 
 
+def test_a_replay_names_the_execution_that_it_repeats(bank: Bank) -> None:
+    account_id = bank.open()
+    deposit = Deposit(account_id=account_id, amount=5)
+    first = bank.runtime.run(deposit, idempotency_key="k")
+    seen = watched(lambda: bank.runtime.run(deposit, idempotency_key="k"))
+    assert [one.fact for one in seen if isinstance(one.fact, Replay)] == [Replay(first.command_id)]
+
+
+def test_a_new_aggregate_is_told_with_its_lifecycle(bank: Bank) -> None:
+    seen = watched(lambda: bank.open("new"))
+    (creation,) = [one.fact for one in seen if isinstance(one.fact, Creation)]
+    assert (creation.lifecycle, creation.aggregate.owner) == (Account.lifecycle, "new")
+
+
+def test_the_session_of_a_moment_knows_the_application(bank: Bank) -> None:
+    seen = watched(lambda: bank.runtime.run(Ping(owner="x")))
+    assert {one.session.application for one in seen if one.session} == {bank.runtime.application}
+
+
+def test_a_watcher_that_asks_for_little_is_told_no_more(bank: Bank) -> None:
+    account_id, seen = bank.open(), list[Moment]()
+    with watch(seen.append, only=[Step.COMMIT, Firing]):
+        bank.runtime.run(Close(account_id=account_id))
+    assert [(str(one.step), str(one.when)) for one in seen] == [("fire", "during"), ("commit", "before"), ("commit", "after")]
+
+
+def test_a_command_in_the_caller_s_transaction_is_not_told_as_rolled_back(engine: Engine) -> None:
+    runtime = Runtime(engine, application())
+    with Session(engine) as session:
+        seen = watched(lambda: runtime.run(Open(owner="ada"), session=session))
+        session.commit()
+    assert steps_of(seen, When.AFTER)[-1] == "result"
+    with Session(engine) as session:
+        account_id = session.scalars(select(Account.id)).one()
+        runtime.run(Freeze(account_id=account_id), reason="x", session=session)
+        seen = watched(lambda: runtime.run(Close(account_id=account_id), session=session))
+    assert steps_of(seen, When.AFTER)[-1] == "rollback"
+
+
 def test_a_refusal_tells_what_was_fired_and_that_it_was_rolled_back(bank: Bank) -> None:
     account_id = bank.open()
     bank.runtime.run(Deposit(account_id=account_id, amount=5))
@@ -104,7 +145,31 @@ def test_a_transition_is_told_with_its_edge_and_the_guards_that_let_it_pass(bank
     (firing,) = firings(seen)
     assert (firing.edge.trigger, firing.edge.source, firing.dest) == ("close", "open", "closed")
     assert [(one.guard, one.passed) for one in firing.verdicts] == [("is_empty", True)]
+    assert firing.aggregate.id == account_id
     assert next(one.step for one in seen if one.fact is firing) is Step.FIRE
+
+
+def test_a_callback_that_raises_leaves_a_firing_that_came_to_nothing() -> None:
+    def fail(_aggregate: object) -> None:
+        raise MemoryError
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Lamp(Base):
+        __tablename__ = "lamps"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        state: Mapped[str] = state_column(["off", "on"])
+        version: Mapped[int] = version_column()
+        lifecycle: ClassVar = Lifecycle(
+            states=["off", "on"], initial="off", transitions=[Transition("switch", "off", "on", before=fail)]
+        )
+
+    seen: list[Moment] = []
+    with watch(seen.append), pytest.raises(MemoryError):
+        Lamp.lifecycle.fire(Lamp(), "switch")
+    (firing,) = firings(seen)
+    assert (firing.declared, firing.edge, firing.dest, firing.verdicts) == (True, None, None, ())
 
 
 class OnlyAda(Policy):

@@ -314,12 +314,17 @@ class Lifecycle(Bindable):
         state = self.state_of(aggregate)
         if trigger not in bound.allowed[state]:
             self._require_trigger(trigger)
-            if steps.watchers:
-                self._tell(context, trigger, state, None)
+            if steps.Firing in steps.wanted:
+                self._tell(context, aggregate, trigger, state, None)
             raise TransitionNotAllowed(lifecycle=bound.name, trigger=trigger, state=state, allowed=bound.allowed[state])
-        attempt = bound.machine.attempt(aggregate, trigger, command, context)
-        if steps.watchers:
-            self._tell(context, trigger, state, attempt)
+        try:
+            attempt = bound.machine.attempt(aggregate, trigger, command, context)
+        except BaseException:
+            if steps.Firing in steps.wanted:
+                self._tell(context, aggregate, trigger, state, Attempt())
+            raise
+        if steps.Firing in steps.wanted:
+            self._tell(context, aggregate, trigger, state, attempt)
         taken = attempt.taken
         if taken is None:
             raise GuardRejected(
@@ -394,14 +399,14 @@ class Lifecycle(Bindable):
             )
         return self.binding
 
-    def _tell(self, context: Any, trigger: str, state: str, attempt: Attempt | None) -> None:
+    def _tell(self, context: Any, aggregate: object, trigger: str, state: str, attempt: Attempt | None) -> None:
         verdicts = (
             () if attempt is None else tuple(steps.Verdict(edge, guard.name, passed) for edge, guard, passed in attempt.asked)
         )
         taken = attempt.taken if attempt else None
         dest = (taken.dest or state) if taken else None
         edge = taken.edge if taken else None
-        firing = steps.Firing(self, trigger, state, dest, edge, attempt is not None, verdicts)
+        firing = steps.Firing(self, aggregate, trigger, state, dest, edge, attempt is not None, verdicts)
         session = getattr(context, "session", None)
         step = getattr(session, "step", steps.Step.FIRE)
         use_case, command_id = getattr(context, "use_case", ""), getattr(context, "command_id", None)

@@ -48,7 +48,7 @@ def _join(shell: Shell, plan: Plan, call: Call, session: Session) -> Outcome[Any
     inner.caller = session
     try:
         outcome = shell.run(plan, call, inner)
-        inner.commit()  # of this session only: the connection's transaction goes on
+        inner.hand_over()
     except Exception as error:  # noqa: BLE001 - raised below
         failure = _failure(plan, call, error, inner, shell)
         if isinstance(failure, UseCaseError):

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from pydantic_core import PydanticSerializationError
 from sqlalchemy import inspect as sa_inspect
 
+from usecasecore import steps
 from usecasecore.context import ExecutionContext, FiredTransition
 from usecasecore.errors import ContractViolation, Undeclared, WrongResult
 from usecasecore.ids import uuid7
@@ -169,6 +170,7 @@ class Changes:
     def _loaded(self, aggregate: Any, found: Loaded) -> _Touched:
         plan = self.plan.plan_of(type(aggregate))
         if any(aggregate is one for one in found.created):
+            self._tell_created(aggregate, plan)
             return _Touched(aggregate, plan, True, {}, 0, loaded=True)
         values = aggregate.__dict__
         before = {name: values[name] for name in plan.tracked if name in values}
@@ -226,6 +228,7 @@ class Changes:
         for lifecycle in plan.lifecycles:
             self._enter_initial(lifecycle, aggregate)
         self._own(aggregate)
+        self._tell_created(aggregate, plan)
         set_version(aggregate, plan.version, 1)
         self.session.add(aggregate)
         unique = self._assign_key(aggregate, plan)
@@ -261,6 +264,11 @@ class Changes:
         elif given != own:
             wanted = f"a {type(aggregate).__name__} of the actor's own tenant"
             raise WrongResult(use_case=self.plan.name, expected=wanted, got="one of another tenant")
+
+    def _tell_created(self, aggregate: Any, plan: AggregatePlan) -> None:
+        if steps.Creation in steps.wanted:
+            for lifecycle in plan.lifecycles:
+                self.session.tell(steps.Creation(lifecycle, aggregate))
 
     def _enter_initial(self, lifecycle: Lifecycle, aggregate: Any) -> None:
         try:

@@ -54,6 +54,8 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, 
         lock_scopes(connection, plan.scopes, call.command, lock_timeout)
     found = plan.loader.load(session, call, lock_timeout)
     if isinstance(found, StoredResult):
+        if steps.Replay in steps.wanted:
+            session.tell(steps.Replay(found.command_id))
         session.leave()
         return replay(plan, call, found)
     changes = Changes(plan, call, session, join)
@@ -111,7 +113,7 @@ def _asked(session: CommandSession, question: Callable[[PolicyRequest], Any], re
     """Return the answer, its reason and what went wrong."""
     yes, reason, cause = answer_of(question, request)
     session.policy_failure = cause
-    if steps.watchers:
+    if steps.Answer in steps.wanted:
         session.tell(steps.Answer(question.__name__, yes, reason))
     return yes, reason, cause
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from usecasecore import steps
+from usecasecore.application import Application
 from usecasecore.errors import ContractViolation, TransactionEnded
 from usecasecore.runtime.commit_watch import commit_watch
 from usecasecore.steps import Moment, Step, When
@@ -29,6 +30,7 @@ class CommandSession(Session):
         step: Where the attempt is; None between commands.
         running: Name and id of the command that runs, or ran last; an empty name before the first one.
         commit_sent_at: When the COMMIT was sent, in seconds of the monotonic clock; None while it wasn't.
+        application: Whose command that is; None before the first one.
         caller: The session of the caller's whose transaction this is; None where it is the runtime's own.
         seen_version: The version of the aggregate that was looked at; None before it is loaded.
         policy_failure: What the policy failed with when it was last asked; None where it answered.
@@ -42,6 +44,7 @@ class CommandSession(Session):
         self.step: Step | None = None
         self.running: tuple[str, UUID | None] = ("", None)
         self.commit_sent_at: float | None = None
+        self.application: Application | None = None
         self.caller: Session | None = None
         self.seen_version: int | None = None
         self.policy_failure: Exception | None = None
@@ -59,23 +62,25 @@ class CommandSession(Session):
 
     def enter(self, step: Step) -> None:
         """Go on to a step: the one before it is done."""
-        if steps.watchers:
+        if steps.wanted:
             self.leave()
-            self._tell(step, When.BEFORE)
+            if step in steps.wanted:
+                self._tell(step, When.BEFORE)
         self.step = step
 
     def leave(self) -> None:
         """Say that the step is done, where no other follows at once."""
-        if steps.watchers and self.step is not None:
+        if self.step in steps.wanted:
+            assert self.step is not None
             self._tell(self.step, When.AFTER)
         self.step = None
 
-    def tell(self, fact: steps.Answer) -> None:
+    def tell(self, fact: steps.Answer | steps.Creation | steps.Replay) -> None:
         """Tell who watches what was decided in this step."""
         assert self.step is not None
         self._tell(self.step, When.DURING, fact)
 
-    def _tell(self, step: Step, when: When, fact: steps.Answer | None = None) -> None:
+    def _tell(self, step: Step, when: When, fact: Any = None) -> None:
         use_case, command_id = self.running
         steps.tell(Moment(step, when, use_case, command_id, self, fact))
 
@@ -122,10 +127,15 @@ class CommandSession(Session):
         self._committed = True
         self.leave()
 
+    def hand_over(self) -> None:
+        """Leave what was done to the caller's transaction, which goes on: of that one, this session is a part."""
+        super().commit()
+        self._committed = True
+
     def discard(self) -> None:
         """Roll back what isn't committed and give the connection back, whatever state it is in."""
         try:
-            if steps.watchers and not self._committed:
+            if Step.ROLLBACK in steps.wanted and not self._committed:
                 self._tell(Step.ROLLBACK, When.BEFORE)
         finally:
             if self._committing is not None:
@@ -133,7 +143,7 @@ class CommandSession(Session):
             # A connection that is already dead can't roll back; the pool drops it.
             with suppress(DBAPIError):
                 super().close()
-        if steps.watchers and not self._committed:
+        if Step.ROLLBACK in steps.wanted and not self._committed:
             self._tell(Step.ROLLBACK, When.AFTER)
 
     def commit(self) -> None:

@@ -81,7 +81,7 @@ class Shell:
             DomainError: From the use case's `validate`.
         """
         plan = self.plan_for(type(command))
-        if not steps.watchers:
+        if Step.VALIDATE not in steps.wanted:
             return plan, validated(plan, command, asked, self.clock(), self.limits)
         steps.tell(Moment(Step.VALIDATE, When.BEFORE, plan.name))
         call = validated(plan, command, asked, self.clock(), self.limits)
@@ -108,6 +108,7 @@ class Shell:
 
     def run(self, plan: Plan, call: Call, session: CommandSession) -> Outcome[Any]:
         """Run one command in the session's transaction, without the commit."""
+        session.application = self.application
         return execute(plan, call, session, self._lock_timeout, partial(self._joined, call, session))
 
     def _joined(self, outer: Call, session: CommandSession, command: Command[Any], said: dict[str, Any], place: int) -> Result:
