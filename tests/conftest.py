@@ -17,6 +17,8 @@ from tests.chaos.tally import summary
 from tests.postgres import PostgresServer, PostgresUnavailable, create_database, drop_database
 from usecasecore import migrations
 
+pytest_plugins = ["pytester"]
+
 # Two workers on two busy cores: how long one example takes says nothing.
 settings.register_profile("usecasecore", settings(), deadline=None)
 settings.load_profile("usecasecore")

@@ -16,6 +16,7 @@ from usecasecore.cli import (
     anchors,
     attempts,
     audit,
+    coverage,
     db,
     diagram,
     erasure,
@@ -52,6 +53,7 @@ _app.add_typer(aggregate.commands, name="aggregate")
 audit.commands.command("attempts")(attempts.attempts)
 audit.commands.command("anchor")(anchors.anchor)
 audit.commands.command("erase")(erasure.erase)
+_app.add_typer(coverage.commands, name="coverage")
 _app.add_typer(audit.commands, name="audit")
 _app.add_typer(outbox.commands, name="outbox")
 _app.add_typer(idempotency.commands, name="idempotency")
