@@ -27,7 +27,7 @@ test: test-latest test-sa20 ## run every test, on SQLite and PostgreSQL, with co
 
 test-latest: .venv/.dev
 	@$(BIN)/coverage erase
-	@$(STEP) "tests" $(BIN)/coverage run -m pytest -n $(JOBS)
+	@$(STEP) "tests" $(BIN)/coverage run -m pytest -n $(JOBS) --transition-cov --transition-cov-fail-under=100
 	@$(BIN)/coverage combine --quiet
 	@$(STEP) "coverage" $(BIN)/coverage report
 
@@ -70,7 +70,7 @@ bench: .venv/.dev ## run the benchmarks
 	@$(STEP) "benchmarks" $(BIN)/python -m benchmarks
 
 clean: ## remove the environments and everything that is built
-	rm -rf .venv .venv-sa20 site dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-sa20 site dist .coverage .coverage.* .usecasecore-coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 .venv/bin/python .venv-sa20/bin/python:
 	@python=$$(scripts/find-python) && \

@@ -236,6 +236,44 @@ class ShipOrderUseCase(UseCase[ShipOrder, Shipment, Shipped]):
         return Shipped(order_id=order.id, left=balance.quantity)
 
 
+class Released(Result):
+    """What may be taken or promised again."""
+
+    available: int
+
+
+class ReleaseReservation(Command[Released]):
+    """Give back what was promised."""
+
+    reservation_id: UUID
+    sku: Name
+    location: Name
+
+
+@dataclass(frozen=True)
+class Held:
+    """A reservation and the bin it holds stock in."""
+
+    reservation: Annotated[Reservation, Load(id="reservation_id")]
+    balance: Annotated[Balance, Load(sku="sku", location="location")]
+
+
+class ReleaseReservationUseCase(UseCase[ReleaseReservation, Held, Released]):
+    """Release a reservation: its stock is free again."""
+
+    name = "ReleaseReservation"
+    trigger = "release"
+    refuses = (NotItsReservation,)
+
+    def apply(self, command: ReleaseReservation, held: Held, context: ExecutionContext, /) -> Released:
+        """Give the stock back."""
+        reservation, balance = held.reservation, held.balance
+        if (reservation.sku, reservation.location) != (balance.sku, balance.location):
+            raise NotItsReservation(f"reservation {reservation.id} does not hold anything in this bin")
+        balance.reserved -= reservation.quantity
+        return Released(available=balance.available)
+
+
 def take(balance: Balance, quantity: int) -> None:
     """Take from a bin what isn't promised."""
     require(balance, quantity)
@@ -261,4 +299,5 @@ USE_CASES = (
     ReserveInventoryUseCase,
     CreateOrderUseCase,
     ShipOrderUseCase,
+    ReleaseReservationUseCase,
 )

@@ -21,6 +21,7 @@ from examples.inventory.use_cases import (
     NotEnough,
     NotItsReservation,
     ReceiveGoods,
+    ReleaseReservation,
     ReserveInventory,
     SameBin,
     ShipOrder,
@@ -128,6 +129,19 @@ def test_an_aggregate_that_is_only_looked_at_gets_no_entry(runtime: Runtime) -> 
     assert {"sales_order.transition.ship", "reservation.transition.ship", "sales_order.created"} <= types
     with pytest.raises(TransitionNotAllowed, match="sales_order: 'ship' is not possible from 'shipped'"):
         runtime.execute(ShipOrder(order_id=order.order_id, reservation_id=order.reservation_id, sku="lamp", location="a"))
+
+
+def test_a_reservation_that_is_released_gives_its_stock_back_once(runtime: Runtime) -> None:
+    receive(runtime, "a", 5)
+    receive(runtime, "b", 5)
+    reservation_id = runtime.execute(ReserveInventory(sku="lamp", location="a", quantity=4)).reservation_id
+    with pytest.raises(NotItsReservation):
+        runtime.execute(ReleaseReservation(reservation_id=reservation_id, sku="lamp", location="b"))
+    release = ReleaseReservation(reservation_id=reservation_id, sku="lamp", location="a")
+    assert runtime.execute(release).available == 5
+    with pytest.raises(TransitionNotAllowed, match="'release' is not possible from 'released'"):
+        runtime.execute(release)
+    assert balances(runtime)["a"][:2] == (5, 0)
 
 
 def test_creating_an_order_reserves_or_does_neither(runtime: Runtime) -> None:

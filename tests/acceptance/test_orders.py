@@ -90,6 +90,17 @@ def test_a_wrong_amount_is_a_domain_error(runtime: Runtime, draft: UUID) -> None
     assert refused.value.code == "wrong_amount"
 
 
+@pytest.mark.parametrize("state", ["draft", "submitted", "paid"])
+def test_an_order_that_is_not_under_way_yet_is_cancelled_for_a_reason(runtime: Runtime, draft: UUID, state: str) -> None:
+    runtime.execute(AddLine(order_id=draft, article="lamp", quantity=1, unit_price=Decimal(5)))
+    if state != "draft":
+        runtime.execute(Submit(order_id=draft))
+    if state == "paid":
+        runtime.execute(Pay(order_id=draft, amount=Decimal(5), card_token="tok_4242"))
+    runtime.execute(Cancel(order_id=draft), reason="changed my mind")
+    assert (column(runtime, "from_state")[-1], column(runtime, "to_state")[-1]) == (state, "cancelled")
+
+
 def test_an_order_is_cancelled_from_inside_the_nested_state_and_for_a_reason(runtime: Runtime, draft: UUID) -> None:
     runtime.execute(AddLine(order_id=draft, article="lamp", quantity=1, unit_price=Decimal(5)))
     runtime.execute(Submit(order_id=draft))
