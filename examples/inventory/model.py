@@ -56,6 +56,7 @@ class ReservationState(StrEnum):
     """Where a reservation can be."""
 
     HELD = "held"
+    RELEASED = "released"
     SHIPPED = "shipped"
 
 
@@ -76,9 +77,10 @@ class Reservation(Base):
         states=ReservationState,
         initial=ReservationState.HELD,
         transitions=[
+            Transition("release", ReservationState.HELD, ReservationState.RELEASED),
             Transition("ship", ReservationState.HELD, ReservationState.SHIPPED),
         ],
-        final=ReservationState.SHIPPED,
+        final=[ReservationState.RELEASED, ReservationState.SHIPPED],
     )
 
 

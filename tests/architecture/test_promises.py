@@ -18,6 +18,6 @@ def test_each_promise_names_a_test_that_exists() -> None:
 
 def test_the_page_lists_every_code_that_a_verification_can_find() -> None:
     sources = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "src/usecasecore/verification").glob("*.py"))
-    codes = set(re.findall(r'(?:Finding\(|_finding\(|_about\(\w+, |return )"([a-z]+(?:_[a-z]+)+)"', sources))
+    codes = set(re.findall(r'(?:\bFinding\(|_finding\(|_about\(\w+, |return )"([a-z]+(?:_[a-z]+)+)"', sources))
     assert {"double_effect", "head_differs", "entry_changed", "row_missing", "anchored_differs", "version_gap"} <= codes
     assert {code for code in codes if f"`{code}`" not in PAGE} == set()
