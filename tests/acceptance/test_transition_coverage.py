@@ -75,10 +75,10 @@ def table(lines: list[str]) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows if row}
 
 
-def cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:
+def cli(capsys: pytest.CaptureFixture[str], *arguments: str, group: str = "coverage") -> tuple[object, str, str]:
     capsys.readouterr()
     with pytest.raises(SystemExit) as left:
-        main(["coverage", *arguments])
+        main([group, *arguments])
     said = capsys.readouterr()
     return left.value.code, said.out, said.err
 
@@ -458,6 +458,30 @@ def test_a_new_transition_without_a_test_fails_against_a_baseline_at_a_git_revis
     assert "declared since main and not covered\n  order: submitted --recall--> draft" in out
     assert run("--transition-cov", "--transition-cov-baseline=nothing").ret == 1
     assert "neither a file nor a revision of git" in cli(capsys, "diff", "nothing")[2]
+
+
+def test_the_overlay_of_a_diagram_shows_what_was_recorded(run: Run, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("--transition-cov")
+    app = ("--app", "shop.app:app", "--overlay", "coverage")
+    code, out, err = cli(capsys, "export", "order", *app, "-o", "pictures", group="diagram")
+    assert (code, out) == (0, "pictures/order.coverage.svg\n"), err
+    drawn = (project / "pictures" / "order.coverage.svg").read_text()
+    assert (drawn.count('data-status="good"'), drawn.count('data-status="bad"')) == (7, 3)  # 4 + 3 and 1 + 2
+    model = project / "shop" / "model.py"
+    model.write_text(
+        model.read_text().replace(
+            'Transition("pay",', 'Transition("recall", "submitted", "draft"),\n            Transition("pay",'
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "usecasecore", "diagram", "show", "order", *app],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "error: order: its transitions have changed since the tests ran" in done.stderr
 
 
 def test_appending_adds_to_what_was_recorded(run: Run, project: Path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from usecasecore.coverage.settings import Settings
     from usecasecore.coverage.summary import Summary
 
-__all__ = ["commands"]
+__all__ = ["commands", "recorded_coverage"]
 
 commands = group("Which transitions the tests took, as recorded by `pytest --transition-cov`. Opens no database.")
 
@@ -122,6 +122,16 @@ def diff(
             print_lines(map(clean, _diff_lines(comparison)))
     if comparison.regressions or comparison.new:
         raise typer.Exit(1)
+
+
+def recorded_coverage() -> CoverageData:
+    """Return what the tests recorded, where the settings say that it is.
+
+    Raises:
+        Failure: If nothing was recorded, or it can't be read.
+    """
+    with _explained():
+        return _read(None, _settings(None, None))
 
 
 def _diff_lines(comparison: Comparison) -> Iterator[str]:

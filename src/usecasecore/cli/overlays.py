@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["AggregateOption", "OverlayOption", "OverlayWanted", "SinceOption", "overlays_of"]
 
 
+_RECORD = "`pytest --transition-cov` records it"
+
+
 class OverlayName(StrEnum):
     """What can be shown on diagrams."""
 
     COUNTS = "counts"
     FLOW = "flow"
+    COVERAGE = "coverage"
 
 
 OverlayOption: TypeAlias = Annotated[
@@ -38,7 +42,8 @@ OverlayOption: TypeAlias = Annotated[
     typer.Option(
         "--overlay",
         help="Show what a database knows: `counts`, the rows in each state now; "
-        "`flow`, how often each transition was taken, and the median of the time in each state.",
+        "`flow`, how often each transition was taken, and the median of the time in each state. "
+        "Or what the tests took, as `pytest --transition-cov` recorded it: `coverage`.",
     ),
 ]
 AggregateOption: TypeAlias = Annotated[
@@ -87,6 +92,8 @@ class OverlayWanted:
             raise Failure("--since goes with --overlay flow only", "add it, or leave --since out")
         if self.label is None and (self.url or self.schema):
             raise Failure("a database is named, but diagrams without an overlay open none", "add --overlay or --aggregate")
+        if self.name is OverlayName.COVERAGE and (self.url or self.schema):
+            raise Failure("--overlay coverage shows what tests recorded, and opens no database", "leave --url and --schema out")
 
     @property
     def label(self) -> str | None:
@@ -111,10 +118,12 @@ def overlays_of(wanted: OverlayWanted, diagrams: tuple[Diagram, ...], applicatio
     """Return the overlay of each diagram, by the name of its lifecycle; none where none is wanted.
 
     Raises:
-        Failure: If no database is named, if it can't be read, or if it has no such aggregate.
+        Failure: If no database is named, if it can't be read, or if it has no such aggregate; if the tests recorded nothing.
     """
     if wanted.label is None:
         return {}
+    if wanted.name is OverlayName.COVERAGE:
+        return _coverage(diagrams)
     since = _instant(wanted.since) if wanted.since is not None else None
     key = _named(wanted.aggregate, application)[1] if wanted.aggregate is not None else ""
     database = find_database(wanted.url, wanted.app, wanted.schema)
@@ -122,6 +131,23 @@ def overlays_of(wanted: OverlayWanted, diagrams: tuple[Diagram, ...], applicatio
         diagram.name: _overlay(wanted, diagram, application.lifecycles[diagram.name], database, since, key)
         for diagram in diagrams
     }
+
+
+def _coverage(diagrams: tuple[Diagram, ...]) -> dict[str, Overlay]:
+    from usecasecore.cli.coverage import recorded_coverage
+    from usecasecore.coverage.overlay import OtherDeclaration, recorded_overlay
+
+    recorded = {one.declared.name: one for one in recorded_coverage().lifecycles.values()}
+    overlays = {}
+    for diagram in diagrams:
+        if diagram.name not in recorded:
+            known = ", ".join(sorted(recorded)) or "nothing"
+            raise Failure(f"the tests recorded nothing of the lifecycle {diagram.name!r} (recorded: {known})", _RECORD)
+        try:
+            overlays[diagram.name] = recorded_overlay(recorded[diagram.name], diagram)
+        except OtherDeclaration as error:
+            raise Failure(str(error), _RECORD) from error
+    return overlays
 
 
 def _overlay(

@@ -13,7 +13,7 @@ from usecasecore.diagrams.model import Binding, Detail, Diagram, Edge, EdgeKind,
 from usecasecore.diagrams.overlay import LegendItem, Mark, Overlay, Status
 from usecasecore.lifecycle import Edge as DeclaredEdge
 
-__all__ = ["diagram_of_declared", "recorded_overlay"]
+__all__ = ["OtherDeclaration", "diagram_of_declared", "recorded_overlay"]
 
 _LEGEND = (
     LegendItem("committed by a test", Status.GOOD),
@@ -24,6 +24,10 @@ _FEW = 12
 """How many tests a title lists."""
 
 
+class OtherDeclaration(ValueError):
+    """What was recorded is of another declaration than the one that is drawn."""
+
+
 def recorded_overlay(recorded: Recorded, diagram: Diagram, *, row: str = "") -> Overlay:
     """Return what was recorded of a lifecycle as an overlay of its diagram.
 
@@ -31,11 +35,18 @@ def recorded_overlay(recorded: Recorded, diagram: Diagram, *, row: str = "") -> 
         recorded: What was recorded.
         diagram: Of the same lifecycle, in full detail.
         row: Where a page has a row for each transition, what its id begins with; the drawing's elements name it as `data-item`.
+
+    Raises:
+        OtherDeclaration: If the lifecycle's transitions are no longer those of when the tests ran.
     """
     transitions = measure(recorded, Criterion.TRANSITION).items
     by_key = {item.key: (number, item) for number, item in enumerate(transitions)}
     keys = edge_keys(recorded.declared.graph)
     drawn = [edge for edge in diagram.edges if edge.kind is EdgeKind.TRANSITION]
+    if [(edge.trigger, edge.source, edge.dest) for edge in drawn] != [
+        (edge.trigger, edge.source, edge.dest) for edge in recorded.declared.graph.edges
+    ]:
+        raise OtherDeclaration(f"{diagram.name}: its transitions have changed since the tests ran")
     marks = {}
     for edge, key in zip(drawn, keys, strict=True):
         if key in by_key:

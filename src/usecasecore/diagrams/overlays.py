@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from usecasecore.diagrams.history import Flow, Passage, Step
@@ -11,7 +10,7 @@ from usecasecore.diagrams.matching import Matching
 from usecasecore.diagrams.model import Diagram
 from usecasecore.diagrams.overlay import LegendItem, Mark, Overlay, Status
 
-__all__ = ["Tried", "counts_overlay", "coverage_overlay", "flow_overlay", "journey_overlay", "span_text"]
+__all__ = ["counts_overlay", "flow_overlay", "journey_overlay", "span_text"]
 
 _DAY = 86_400
 # Name, seconds, and from how many seconds on the next one is taken.
@@ -70,38 +69,6 @@ def flow_overlay(diagram: Diagram, flow: Flow) -> Overlay:
     if any(mark.status is Status.UNTAKEN for mark in edges_marks.values()):
         legend.append(LegendItem("never taken", Status.UNTAKEN))
     return Overlay("flow", "how often, how long", states, edges_marks, tuple(legend), tuple(_flow_notes(flow, strange, together)))
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """What tests did with an edge or a state.
-
-    Attributes:
-        status: GOOD, PARTIAL or BAD.
-        count: How often it was tried.
-        tests: Names of the tests.
-    """
-
-    status: Status
-    count: int = 0
-    tests: tuple[str, ...] = ()
-
-
-def coverage_overlay(diagram: Diagram, statuses: Mapping[str, Tried]) -> Overlay:
-    """Return what tests have tried.
-
-    Args:
-        diagram: Of the lifecycle.
-        statuses: By the id of the edge, or the id of the state's node.
-    """
-    states = {node.name: _tried(statuses[node.id]) for node in diagram.nodes if node.id in statuses}
-    edges = {edge.id: _tried(statuses[edge.id]) for edge in diagram.edges if edge.id in statuses}
-    words = {Status.GOOD: "tried", Status.PARTIAL: "tried in part", Status.BAD: "not tried"}
-    used = {one.status for one in statuses.values()}
-    legend = tuple(LegendItem(text, status) for status, text in words.items() if status in used)
-    good = sum(mark.status is Status.GOOD for mark in edges.values())
-    notes = (f"{good} of {_several(len(edges), 'edge')} tried.",) if edges else ()
-    return Overlay("coverage", "what the tests tried", states, edges, legend, notes)
 
 
 def journey_overlay(diagram: Diagram, steps: Sequence[Step], key: str) -> Overlay:
@@ -186,14 +153,6 @@ class _Walk:
 
 def _amount(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0") if value < 10 else f"{value:,.0f}"
-
-
-def _tried(one: Tried) -> Mark:
-    text = _several(len(one.tests), "test") if one.tests else f"{one.count:,} times" if one.count else ""
-    if one.status is Status.BAD and not text:
-        text = "not tried"
-    listed = ", ".join(one.tests[:20]) + (f" and {len(one.tests) - 20} more" if len(one.tests) > 20 else "")
-    return Mark(text or "tried", status=one.status, title=listed or text, data=(("count", str(one.count)),))
 
 
 def _taken(count: int, most: int, *, together: bool) -> Mark:

@@ -95,3 +95,15 @@ def test_overlay_is_written_as_svg_only(run: CommandLine) -> None:
     ran = run("diagram", "export", "-f", "mermaid", "--overlay", "counts", "--url", "sqlite://", "--app", SAMPLE)
     assert ran.code == 2
     assert "an overlay is shown in svg only" in ran.err
+
+
+def test_an_overlay_of_the_coverage_without_a_record_says_how_to_make_one(run: CommandLine) -> None:
+    ran = run(*SHOW, "--overlay", "coverage")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--transition-cov" in ran.err
+
+
+def test_an_overlay_of_the_coverage_opens_no_database(run: CommandLine) -> None:
+    ran = run(*SHOW, "--overlay", "coverage", "--url", "sqlite:///x.db")
+    assert ran.code == 2
+    assert "error: --overlay coverage shows what tests recorded, and opens no database" in ran.err

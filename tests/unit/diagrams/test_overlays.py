@@ -12,7 +12,7 @@ from usecasecore.diagrams import Guard
 from usecasecore.diagrams.history import Flow, Passage, Step
 from usecasecore.diagrams.matching import Matching
 from usecasecore.diagrams.overlay import Status
-from usecasecore.diagrams.overlays import Tried, coverage_overlay, flow_overlay, journey_overlay, span_text
+from usecasecore.diagrams.overlays import flow_overlay, journey_overlay, span_text
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -82,24 +82,6 @@ def test_flow_without_entries_says_never_of_each_edge() -> None:
     overlay = flow_overlay(nested(), Flow((), ()))
     assert {mark.text for mark in overlay.edges.values()} == {"never"}
     assert {mark.status for mark in overlay.edges.values()} == {Status.UNTAKEN}
-
-
-def test_coverage_marks_by_the_ids_of_edges_and_states() -> None:
-    drawn = nested()
-    by_trigger = {edge.trigger: edge.id for edge in drawn.edges}
-    statuses = {
-        by_trigger["submit"]: Tried(Status.GOOD, 3, ("test_a", "test_b")),
-        by_trigger["reject"]: Tried(Status.BAD),
-        by_trigger["edit"]: Tried(Status.PARTIAL, 4),
-        "state-draft": Tried(Status.GOOD, 1),
-    }
-    overlay = coverage_overlay(drawn, statuses)
-    texts = {trigger: overlay.edges[by_trigger[trigger]].text for trigger in ("submit", "reject", "edit")}
-    assert texts == {"submit": "2 tests", "reject": "not tried", "edit": "4 times"}
-    assert "test_a, test_b" in overlay.edges[by_trigger["submit"]].title
-    assert list(overlay.states) == ["draft"]
-    assert [item.status for item in overlay.legend] == [Status.GOOD, Status.PARTIAL, Status.BAD]
-    assert overlay.notes == ("1 of 3 edges tried.",)
 
 
 def step(minutes: int, trigger: str | None, source: str | None, dest: str | None, use_case: str = "Use") -> Step:
