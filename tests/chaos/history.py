@@ -48,6 +48,7 @@ def is_linearizable(history: Iterable[Operation], start: int = 0) -> bool:
         earliest_return = min(operations[index].returned for index in left)
         for index in left:
             one = operations[index]
-            if one.called <= earliest_return and balance + one.amount == one.balance:
-                stack.append((left - {index}, one.balance))
+            after = balance + one.amount
+            if one.called <= earliest_return and after == one.balance:
+                stack.append((left - {index}, after))
     return False

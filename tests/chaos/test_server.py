@@ -223,12 +223,11 @@ def test_a_full_sqlite_file_is_a_typed_error_and_leaves_nothing_half_done(sqlite
     bank = Bank(engine, Runtime(engine, application()))
     account_id = bank.open()
     pages = _cap(engine)
-    failures = 0
+    failures, key = 0, ""
     for number in range(400):
+        key = f"k{number}"
         try:
-            bank.runtime.execute(
-                Deposit(account_id=account_id, amount=1, note="x" * 2000), actor=ADA, idempotency_key=f"k{number}"
-            )
+            bank.runtime.execute(Deposit(account_id=account_id, amount=1, note="x" * 2000), actor=ADA, idempotency_key=key)
         except StoreError as error:
             assert "SQLITE_FULL" in str(error)  # noqa: PT017 - which of them fail isn't known
             failures += 1
@@ -238,8 +237,8 @@ def test_a_full_sqlite_file_is_a_typed_error_and_leaves_nothing_half_done(sqlite
     assert failures > 0
     assert_sound(engine)
     _cap(engine, pages * 10)
-    bank.runtime.execute(Deposit(account_id=account_id, amount=1), actor=ADA, idempotency_key=f"k{number}")
-    assert_sound(engine, [f"k{number}"])
+    bank.runtime.execute(Deposit(account_id=account_id, amount=1), actor=ADA, idempotency_key=key)
+    assert_sound(engine, [key])
     tally.assert_clean()
     engine.dispose()
 
