@@ -14,6 +14,7 @@ from sqlalchemy import create_engine
 
 from tests.bank import bank, bank_with, engine, kind, make_runtime, url  # noqa: F401 - fixtures for all
 from tests.chaos.tally import summary
+from tests.databases import DatabasePool
 from tests.postgres import PostgresServer, PostgresUnavailable, create_database, drop_database
 from usecasecore import migrations
 
@@ -54,11 +55,19 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
-    """The URL of a new PostgreSQL database, dropped after the test."""
-    name = _new_name()
-    yield create_database(postgres_server, name, template=postgres_template)
-    drop_database(postgres_server, name)
+def postgres_url(postgres_databases: DatabasePool) -> Iterator[str]:
+    """The URL of a PostgreSQL database that looks like a new one."""
+    name, url = postgres_databases.take()
+    yield url
+    postgres_databases.give_back(name, url)
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(postgres_server: str, postgres_template: str) -> Iterator[DatabasePool]:
+    """Databases that look like new copies of the template."""
+    pool = DatabasePool(postgres_server, postgres_template)
+    yield pool
+    pool.close()
 
 
 @pytest.fixture(scope="session")
