@@ -15,7 +15,7 @@ from usecasecore.diagrams.layout import Curve, Layout, Point, Rect
 
 __all__ = ["cleared"]
 
-_CELL = 80
+_CELL = 32
 _STEP = 8
 _GAP = 3
 # What it costs to stand on something.
@@ -30,10 +30,25 @@ def cleared(layout: Layout) -> Layout:
     for index, curve in enumerate(curves):
         if curve.label is None:
             continue
-        best = min((field.cost(index, place, curve.label), order, place) for order, place in enumerate(field.places(index)))[2]
+        best = _best(field, index, curve.label)
         field.move(index, curve.label, best)
         curves[index] = replace(curve, label=best)
     return replace(layout, curves=tuple(curves))
+
+
+def _best(field: _Field, index: int, given: Rect) -> Rect:
+    """Return the first of the cheapest places; what can't be cheaper, for it is too far away, is not looked at."""
+    best, least = given, field.cost(index, given, given)
+    for place in field.places(index):
+        if least <= 0:
+            break
+        if _away(place, given) < least and (cost := field.cost(index, place, given)) < least:
+            best, least = place, cost
+    return best
+
+
+def _away(place: Rect, given: Rect) -> float:
+    return _AWAY * (abs(place.x - given.x) + abs(place.y - given.y))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +79,9 @@ class _Field:
                 self.traces[_cell(point)].append(_Trace(index, point))
 
     def places(self, index: int) -> Iterator[Rect]:
-        """Yield where the label of an arrow stands, and where it might."""
+        """Yield where the label of an arrow might stand."""
         label = self.layout.curves[index].label
         assert label is not None
-        yield label
         way = self.ways[index]
         for x, y in way[:: max(1, len(way) // _TRIED)]:
             yield replace(label, x=x, y=y - label.height / 2)
@@ -79,8 +93,7 @@ class _Field:
         """Return how bad it is to put an arrow's label there, 0 for well."""
         inner = Rect(place.x + 4, place.y + 1, place.width - 5, place.height - 2)
         cells = tuple(_cells(place))
-        away = abs(place.x - given.x) + abs(place.y - given.y)
-        found = _AWAY * away + (0 if self._bounds.contains(place) else _OUTSIDE)
+        found = _away(place, given) + (0 if self._bounds.contains(place) else _OUTSIDE)
         found += _BOX * len({rect for cell in cells for rect in self.boxes[cell] if rect.overlaps(place)})
         found += _LABEL * len(
             {other for cell in cells for other, rect in self.labels[cell] if other != index and rect.overlaps(place)}

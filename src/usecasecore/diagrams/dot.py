@@ -15,6 +15,7 @@ from usecasecore.diagrams import stamp
 from usecasecore.diagrams.ends import StandIn, ends_of
 from usecasecore.diagrams.labels import edge_label
 from usecasecore.diagrams.model import Diagram, Edge, EdgeKind, Node
+from usecasecore.diagrams.rendering import bounds
 from usecasecore.diagrams.text import shown, wrapped
 
 __all__ = ["to_dot"]
@@ -56,7 +57,7 @@ class _Drawing:
         for edge in diagram.edges:
             if edge.internal and edge.source is not None:
                 self._internal.setdefault(edge.source, []).append(edge)
-        self._graph = Digraph(diagram.id, graph_attr=_GRAPH, node_attr=_NODE, edge_attr=_EDGE)
+        self._graph = Digraph(diagram.id, graph_attr={**_GRAPH, **bounds(len(diagram.edges))}, node_attr=_NODE, edge_attr=_EDGE)
 
     def source(self) -> str:
         self._states(self._graph, self._diagram.roots)

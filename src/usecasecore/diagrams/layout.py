@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from usecasecore.diagrams.rendering import bounds
+
 __all__ = ["Arrow", "Box", "Curve", "Group", "Layout", "Plan", "Rect", "place"]
 
 Point: TypeAlias = tuple[float, float]
@@ -168,6 +170,8 @@ def _dot(plan: Plan) -> Iterator[str]:
     direction = "LR" if plan.sideways else "TB"
     yield "digraph {"
     yield f"graph [rankdir={direction}, compound=true, newrank=true, nodesep=0.35, ranksep=0.42, pad=0, margin=0]"
+    if large := bounds(len(plan.arrows)):
+        yield f"graph [{_attributes(large)}]"
     yield 'node [shape=box, fixedsize=true, label=""]'
     yield "edge [arrowsize=0.85]"
     yield from _members(plan, None)
