@@ -46,6 +46,7 @@ from usecasecore.adoption.keys import key_text, keys_with_text
 from usecasecore.adoption.rows import LiveRows
 from usecasecore.ids import uuid7
 from usecasecore.ledger import ledger_tables
+from usecasecore.ledger.moves import state_told
 from usecasecore.ledger.types import Instant
 
 __all__ = ["ACTOR", "USE_CASE", "Progress", "Transact", "adopt", "outstanding"]
@@ -195,13 +196,15 @@ def _among(rows: LiveRows, keys: list[_Key]) -> ColumnElement[bool]:
 class _Part:
     """One batch: its rows beside what the ledger has about each."""
 
-    def __init__(self, rows: LiveRows, run: _Run, source: Any, key: ColumnElement[str], which: ColumnElement[bool]) -> None:
+    def __init__(
+        self, rows: LiveRows, run: _Run, dialect: str, table: Any, key: ColumnElement[str], which: ColumnElement[bool]
+    ) -> None:
         self.rows, self.run, self.key = rows, run, key
-        self._source, self._which = source, which
+        self._source, self._which = table, which
         self.audit = ledger_tables(run.schema).audit
         columns = self.audit.c
         mine = columns.aggregate == rows.aggregate, columns.aggregate_id == key
-        told = columns.lifecycle == rows.lifecycle.name
+        source, dest = (state_told(self.audit, dialect, rows.lifecycle.name, name) for name in ("from_state", "to_state"))
 
         def one(column: Any, *where: Any, newest: bool) -> Any:
             order = columns.version.desc() if newest else columns.version
@@ -209,10 +212,10 @@ class _Part:
             return found.correlate_except(self.audit).scalar_subquery()
 
         self.first_version = one(columns.version, newest=False)
-        self.first_source = one(columns.from_state, told, columns.from_state.is_not(None), newest=False)
+        self.first_source = one(source, source.is_not(None), newest=False)
         self.last_version = one(columns.version, newest=True)
         self.last_kind = one(columns.kind, newest=True)
-        self.last_state = one(columns.to_state, told, columns.to_state.is_not(None), newest=True)
+        self.last_state = one(dest, dest.is_not(None), newest=True)
         self.is_new = one(columns.version, columns.kind.in_(("create", "baseline")), newest=False).is_(None)
         self.is_changed = and_(
             self.last_version.is_not(None),
@@ -226,12 +229,13 @@ class _Part:
     @classmethod
     def of(cls, connection: Connection, rows: LiveRows, run: _Run, keys: list[_Key]) -> _Part:
         """Return the part that has these keys, which are all that there are from the first to the last."""
-        key = key_text(rows, connection.dialect.name)
+        dialect = connection.dialect.name
+        key = key_text(rows, dialect)
         if key is None:
             table, same = keys_with_text(rows, keys)
-            return cls(rows, run, rows.source.join(table, same), table.c.text, rows.own)
+            return cls(rows, run, dialect, rows.source.join(table, same), table.c.text, rows.own)
         within = and_(rows.own, _compared(rows, operator.ge, keys[0]), _compared(rows, operator.le, keys[-1]))
-        return cls(rows, run, rows.source, key, within)
+        return cls(rows, run, dialect, rows.source, key, within)
 
     def select(self, condition: ColumnElement[bool], *columns: Any) -> Select[Any]:
         """Return the query for those of its rows that meet the condition; of their keys, unless it says of what."""

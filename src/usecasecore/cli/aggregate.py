@@ -216,7 +216,8 @@ def _conditions(action: Action) -> str:
 def _change(entry: Any) -> str:
     if entry.to_state is None:
         return ""
-    return f"(create) → {entry.to_state}" if entry.trigger is None else f"{entry.trigger}: {entry.from_state} → {entry.to_state}"
+    begun = [f"({entry.kind}) → {entry.to_state}"] if entry.trigger is None else []
+    return ", ".join([*begun, *(f"{made.trigger}: {made.source} → {made.dest}" for made in entry.transitions)])
 
 
 def _time(instant: datetime) -> str:

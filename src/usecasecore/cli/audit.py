@@ -191,6 +191,8 @@ def _command_text(entries: list[RecordedEntry]) -> Iterator[str]:
 def _entry_lines(entry: RecordedEntry) -> Iterator[str]:
     if change := _change(entry):
         yield clean(change if entry.lifecycle == entry.aggregate else f"{change} ({entry.lifecycle})")
+    for made in entry.transitions[1 if entry.trigger else 0 :]:
+        yield clean(f"{made.trigger}: {made.source} → {made.dest} ({made.lifecycle})")
     rows = [(name, f"{_json(before)} → {_json(after)}") for name, (before, after) in entry.changes.items()]
     yield from table(("", ""), rows) if rows else ()
     if entry.detail:

@@ -5,7 +5,7 @@ Reads only. What is added up is added up by the database, on PostgreSQL and SQLi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -32,6 +32,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 
 from usecasecore.ledger import ledger_tables
+from usecasecore.ledger.moves import moves
 from usecasecore.ledger.reading import RecordedEntry, trail
 from usecasecore.lifecycle import Lifecycle
 
@@ -140,13 +141,11 @@ def flow(
     """
     audit = ledger_tables(schema).audit
     oldest = connection.execute(select(audit.c.id).order_by(audit.c.id.desc()).offset(most).limit(1)).scalar()
-    conditions = list(_looked_at(audit, since, oldest))
-    passages = [
-        Passage(*row) for statement in _passages(audit, lifecycle) for row in connection.execute(statement.where(*conditions))
-    ]
+    move = moves(audit, connection.dialect.name, *_looked_at(audit, since, oldest))
+    passages = [Passage(*row) for statement in _passages(move, lifecycle) for row in connection.execute(statement)]
     stays = [
         Stay(row.state, row.count_, timedelta(seconds=round(float(row.median), 3)))
-        for row in connection.execute(_stays(audit, lifecycle, conditions))
+        for row in connection.execute(_stays(move, lifecycle))
     ]
     return Flow(tuple(_by_count(passages)), tuple(_by_count(stays)), whole=oldest is None)
 
@@ -166,14 +165,17 @@ def journey(connection: Connection, lifecycle: Lifecycle, key: str, schema: str 
 
 def _steps(entry: RecordedEntry, lifecycle: Lifecycle) -> Iterator[Step]:
     own = entry.lifecycle == lifecycle.name
+    at, who = entry.occurred_at, entry.use_case
     if entry.kind == "create":
-        yield Step(None, None, lifecycle.initial, entry.occurred_at, entry.use_case)
+        yield Step(None, None, lifecycle.initial, at, who)
     elif entry.kind == "baseline" and own:
-        yield Step(None, None, entry.to_state, entry.occurred_at, entry.use_case)
+        yield Step(None, None, entry.to_state, at, who)
+    # A deletion ends the lifecycle that its columns are about, whatever was fired for it.
+    for made in entry.transitions[1 if own and entry.kind == "delete" and entry.trigger else 0 :]:
+        if made.lifecycle == lifecycle.name:
+            yield Step(made.trigger, made.source, made.dest, at, who)
     if entry.kind == "delete":
-        yield Step(entry.trigger if own else None, entry.from_state if own else None, None, entry.occurred_at, entry.use_case)
-    elif own and entry.trigger is not None:
-        yield Step(entry.trigger, entry.from_state, entry.to_state, entry.occurred_at, entry.use_case)
+        yield Step(entry.trigger if own else None, entry.from_state if own else None, None, at, who)
 
 
 def _looked_at(audit: Table, since: datetime | None, oldest: UUID | None) -> Iterator[ColumnElement[bool]]:
@@ -183,28 +185,26 @@ def _looked_at(audit: Table, since: datetime | None, oldest: UUID | None) -> Ite
         yield audit.c.id > oldest
 
 
-def _passages(audit: Table, lifecycle: Lifecycle) -> Iterator[Query]:
+def _passages(move: Subquery, lifecycle: Lifecycle) -> Iterator[Query]:
     """Yield what counts the transitions, the creations and the deletions, in the columns of a `Passage`."""
     count = func.count().label("count")
-    ways = (audit.c.trigger, audit.c.from_state, audit.c.to_state)
-    yield select(*ways, null(), count).where(_fired(audit, lifecycle)).group_by(*ways)
+    ways = (move.c.trigger, move.c.from_state, move.c.to_state)
+    yield select(*ways, null(), count).where(_fired(move, lifecycle)).group_by(*ways)
     created = select(null(), null(), literal(lifecycle.initial), null(), count)
-    yield created.where(_created(audit, lifecycle)).having(count > 0)
+    yield created.where(_created(move, lifecycle)).having(count > 0)
     # The entry of a deletion says of one lifecycle only where it was.
-    before = case((audit.c.lifecycle == lifecycle.name, audit.c.from_state))
+    before = case((move.c.lifecycle == lifecycle.name, move.c.from_state))
     yield (
-        select(null(), before, null(), audit.c.use_case, count)
-        .where(_deleted(audit, lifecycle))
-        .group_by(before, audit.c.use_case)
+        select(null(), before, null(), move.c.use_case, count).where(_deleted(move, lifecycle)).group_by(before, move.c.use_case)
     )
 
 
-def _stays(audit: Table, lifecycle: Lifecycle, conditions: Sequence[ColumnElement[bool]]) -> Query:
+def _stays(move: Subquery, lifecycle: Lifecycle) -> Query:
     """Return what finds each state with how many stays in it ended, and the median of their seconds."""
-    visits = _visits(audit, lifecycle, conditions)
+    visits = _visits(move, lifecycle)
     ended = (
         select(visits.c.state, seconds_between(visits.c.entered, visits.c.left).label("seconds"))
-        .where(visits.c.left.is_not(None), visits.c.state.is_not(None))
+        .where(visits.c.left.is_not(None), visits.c.state.is_not(None), visits.c.version != visits.c.left_at)
         .subquery("ended")
     )
     ranked = select(
@@ -223,45 +223,50 @@ def _stays(audit: Table, lifecycle: Lifecycle, conditions: Sequence[ColumnElemen
     )
 
 
-def _visits(audit: Table, lifecycle: Lifecycle, conditions: Sequence[ColumnElement[bool]]) -> Subquery:
-    """Return each visit of a state: when it was entered, and when it was left, None if it wasn't.
+def _visits(move: Subquery, lifecycle: Lifecycle) -> Subquery:
+    """Return each visit of a state: when and at which version it was entered, and when and at which it was left, None if it wasn't.
 
     A visit that starts when the row is adopted has no state, as nobody knows how long it had been there; nor has what
     comes after a deletion.
     """
-    fired = _fired(audit, lifecycle)
-    moves = or_(
-        _created(audit, lifecycle),
-        _deleted(audit, lifecycle),
-        and_(audit.c.lifecycle == lifecycle.name, not_(_internal(audit, lifecycle))),
+    fired = _fired(move, lifecycle)
+    steps = or_(
+        _created(move, lifecycle),
+        _deleted(move, lifecycle),
+        and_(move.c.lifecycle == lifecycle.name, not_(_internal(move, lifecycle))),
     )
     state = case(
-        (_deleted(audit, lifecycle), null()),
-        (fired, audit.c.to_state),
-        (_created(audit, lifecycle), literal(lifecycle.initial)),
+        (_deleted(move, lifecycle), null()),
+        (fired, move.c.to_state),
+        (_created(move, lifecycle), literal(lifecycle.initial)),
     )
-    left = func.lead(audit.c.occurred_at).over(partition_by=audit.c.aggregate_id, order_by=audit.c.version)
+    order = (move.c.version, move.c.ordinal)
+    left, left_at = (
+        func.lead(column).over(partition_by=move.c.aggregate_id, order_by=order)
+        for column in (move.c.occurred_at, move.c.version)
+    )
+    entered = move.c.occurred_at.label("entered")
     return (
-        select(state.label("state"), audit.c.occurred_at.label("entered"), left.label("left"))
-        .where(moves, *conditions)
+        select(state.label("state"), entered, move.c.version, left.label("left"), left_at.label("left_at"))
+        .where(steps)
         .subquery("visits")
     )
 
 
-def _fired(audit: Table, lifecycle: Lifecycle) -> ColumnElement[bool]:
-    return and_(audit.c.lifecycle == lifecycle.name, audit.c.trigger.is_not(None), audit.c.to_state.is_not(None))
+def _fired(move: Subquery, lifecycle: Lifecycle) -> ColumnElement[bool]:
+    return and_(move.c.lifecycle == lifecycle.name, move.c.trigger.is_not(None), move.c.to_state.is_not(None))
 
 
-def _created(audit: Table, lifecycle: Lifecycle) -> ColumnElement[bool]:
+def _created(move: Subquery, lifecycle: Lifecycle) -> ColumnElement[bool]:
     # Whatever of its lifecycles the entry is about, the aggregate starts in all of them.
-    return and_(audit.c.aggregate == lifecycle.aggregate_name, audit.c.kind == "create")
+    return and_(move.c.aggregate == lifecycle.aggregate_name, move.c.kind == "create", move.c.ordinal == 0)
 
 
-def _deleted(audit: Table, lifecycle: Lifecycle) -> ColumnElement[bool]:
-    return and_(audit.c.aggregate == lifecycle.aggregate_name, audit.c.kind == "delete")
+def _deleted(move: Subquery, lifecycle: Lifecycle) -> ColumnElement[bool]:
+    return and_(move.c.aggregate == lifecycle.aggregate_name, move.c.kind == "delete", move.c.ordinal == 0)
 
 
-def _internal(audit: Table, lifecycle: Lifecycle) -> ColumnElement[bool]:
+def _internal(move: Subquery, lifecycle: Lifecycle) -> ColumnElement[bool]:
     """Whether an entry is about a transition that leaves nothing and enters nothing."""
     graph = lifecycle.graph
     kept = {
@@ -271,8 +276,8 @@ def _internal(audit: Table, lifecycle: Lifecycle) -> ColumnElement[bool]:
         for name in graph.resting
         if name == edge.source or name.startswith(edge.source + graph.separator)
     }
-    ways = [and_(audit.c.trigger == trigger, audit.c.from_state == name) for trigger, name in sorted(kept)]
-    return and_(audit.c.trigger.is_not(None), audit.c.from_state == audit.c.to_state, or_(false(), *ways))
+    ways = [and_(move.c.trigger == trigger, move.c.from_state == name) for trigger, name in sorted(kept)]
+    return and_(move.c.trigger.is_not(None), move.c.from_state == move.c.to_state, or_(false(), *ways))
 
 
 def _by_count(found: Iterable[Any]) -> list[Any]:

@@ -10,9 +10,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Select, Table, func, select
 
+from usecasecore.context import FiredTransition
 from usecasecore.ledger.entries import EntryKind
+from usecasecore.ledger.moves import moves
 from usecasecore.ledger.personal import personal_values, revealed
 from usecasecore.ledger.tables import ledger_tables
+from usecasecore.ledger.transitions import transitions_of
 
 __all__ = [
     "RecordedAttempt",
@@ -63,6 +66,12 @@ class RecordedEntry:
     causation_id: str | None
     occurred_at: datetime
     recorded_at: datetime
+
+    @property
+    def transitions(self) -> tuple[FiredTransition, ...]:
+        """Every transition that it tells of; see `transitions_of`."""
+        names = ("detail", "lifecycle", "trigger", "from_state", "to_state")
+        return transitions_of({name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,20 +184,15 @@ def state_since(
 
     A transition that leads from a state to itself is no coming in.
     """
-    columns = ledger_tables(schema).audit.c
-    statement = select(columns.occurred_at).where(columns.aggregate == aggregate, columns.aggregate_id == aggregate_id)
-    came_in = (columns.lifecycle == lifecycle, columns.to_state == state, columns.from_state.is_distinct_from(state))
-    found = connection.execute(statement.where(*came_in).order_by(columns.version.desc()).limit(1)).scalar()
-    if found is None:
-        # The first entry names one lifecycle, but all of them begin with it.
-        moved = select(columns.version).where(
-            columns.aggregate == aggregate,
-            columns.aggregate_id == aggregate_id,
-            columns.lifecycle == lifecycle,
-            columns.from_state.is_distinct_from(columns.to_state),
-        )
-        if connection.execute(moved.limit(1)).first() is None:
-            found = connection.execute(statement.where(columns.version == 1)).scalar()
+    audit = ledger_tables(schema).audit
+    one = (audit.c.aggregate == aggregate, audit.c.aggregate_id == aggregate_id)
+    move = moves(audit, connection.dialect.name, *one).c
+    own = select(move.occurred_at).where(move.lifecycle == lifecycle)
+    came_in = own.where(move.to_state == state, move.from_state.is_distinct_from(state))
+    found = connection.execute(came_in.order_by(move.version.desc()).limit(1)).scalar()
+    # The first entry needn't name every lifecycle, but all of them begin with it.
+    if found is None and connection.execute(own.where(move.from_state.is_distinct_from(move.to_state)).limit(1)).first() is None:
+        found = connection.execute(select(audit.c.occurred_at).where(*one, audit.c.version == 1)).scalar()
     return found
 
 

@@ -32,9 +32,12 @@ def transitions_of(entry: Mapping[str, Any]) -> tuple[FiredTransition, ...]:
     detail: Any = entry["detail"]
     if isinstance(detail, str):
         detail = json.loads(detail)
+    held = detail.get(FURTHER_TRANSITIONS) if isinstance(detail, dict) else None
+    # What isn't of the form that the runtime writes is somebody else's; `moves` passes it over, too.
     further = [
-        FiredTransition(one["lifecycle"], one["trigger"], one["from"], one["to"])
-        for one in (detail or {}).get(FURTHER_TRANSITIONS, ())
+        FiredTransition(*(one.get(name, "") for name in ("lifecycle", "trigger", "from", "to")))
+        for one in (held if isinstance(held, list) else ())
+        if isinstance(one, dict)
     ]
     if entry["trigger"] is None:
         return tuple(further)

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, or_, select
 
 from usecasecore.errors import UndeclaredState
 from usecasecore.ledger import LedgerTables
+from usecasecore.ledger.moves import moves
 from usecasecore.runtime.plan import AggregatePlan, id_text
 from usecasecore.verification.report import Finding
 
@@ -67,24 +68,41 @@ class RowCheck:
                 yield [(id_text([getattr(row, key) for key in plan.keys]), row) for row in rows]
 
     def _last_entries(self, keys: list[str]) -> dict[str, _Last]:
-        entry = self._tables.audit.c
+        audit = self._tables.audit
+        dialect = self._connection.dialect.name
+        move = moves(audit, dialect, audit.c.aggregate == self._name, audit.c.aggregate_id.in_(keys)).c
+        baseline = case((move.kind == "baseline", move.version))
+        part = select(
+            move.aggregate_id,
+            move.version,
+            move.ordinal,
+            move.kind,
+            move.lifecycle,
+            move.to_state,
+            func.max(baseline).over(partition_by=move.aggregate_id).label("baseline"),
+        ).subquery("part")
+        entry = part.c
+        order = entry.version, entry.ordinal
+        downward = [one.desc() for one in order]
         ranked = (
             select(
                 entry.aggregate_id,
                 entry.version,
+                entry.ordinal,
                 entry.kind,
                 entry.lifecycle,
                 entry.to_state,
-                func.first_value(entry.kind).over(partition_by=entry.aggregate_id, order_by=entry.version).label("start"),
-                func.row_number()
-                .over(partition_by=(entry.aggregate_id, entry.lifecycle), order_by=entry.version.desc())
-                .label("place"),
+                func.first_value(entry.kind).over(partition_by=entry.aggregate_id, order_by=order).label("start"),
+                func.row_number().over(partition_by=(entry.aggregate_id, entry.lifecycle), order_by=downward).label("place"),
             )
-            .where(entry.aggregate == self._name, entry.aggregate_id.in_(keys))
-            .subquery()
+            # What was told before the row was changed past the runtime is no longer sure.
+            .where(or_(entry.baseline.is_(None), entry.version >= entry.baseline))
+            .subquery("ranked")
         )
         found: dict[str, _Last] = {}
-        for row in self._connection.execute(select(ranked).where(ranked.c.place == 1).order_by(ranked.c.version)):
+        for row in self._connection.execute(
+            select(ranked).where(ranked.c.place == 1).order_by(ranked.c.version, ranked.c.ordinal)
+        ):
             last = found.setdefault(row.aggregate_id, _Last(row.version, row.kind, row.start))
             last.version, last.kind = row.version, row.kind
             if row.lifecycle is not None:
@@ -110,7 +128,9 @@ class RowCheck:
             try:
                 state = lifecycle.state_of(row)
             except UndeclaredState as error:
-                yield self._finding("state_differs", key, last.version, f"the row's {lifecycle.column} holds no state: {error}")
+                yield self._finding(
+                    "undeclared_state", key, last.version, f"the row's {lifecycle.column} holds no state: {error}"
+                )
                 continue
             if expected is not None and state != expected:
                 sentence = f"the row's {lifecycle.column} is {state!r}, and the entries left {lifecycle.name} in {expected!r}"

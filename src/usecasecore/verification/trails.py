@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Subquery, and_, case, func, or_, select
 
 from usecasecore.ledger import LedgerTables
+from usecasecore.ledger.moves import moves
 from usecasecore.verification.declared import Declared
 from usecasecore.verification.report import Finding
 
@@ -44,26 +45,10 @@ def _version_fault(row: Row[Any]) -> tuple[str, str]:
 
 
 def state_findings(connection: Connection, tables: LedgerTables, declared: Declared) -> Iterator[Finding]:
-    """Yield entries whose state before is not the state after of the lifecycle's entry before."""
-    audit = tables.audit.c
-    chain = (audit.aggregate, audit.aggregate_id)
-    entry = (
-        select(
-            *chain,
-            audit.version,
-            audit.kind,
-            audit.lifecycle,
-            audit.from_state,
-            audit.trigger,
-            audit.to_state,
-            func.first_value(audit.kind).over(partition_by=chain, order_by=audit.version).label("start"),
-            func.lag(audit.to_state).over(partition_by=(*chain, audit.lifecycle), order_by=audit.version).label("before"),
-        )
-        .where(audit.aggregate.is_not(None))
-        .subquery()
-    )
-    # Only the main lifecycle's state is in the entry of a creation; the others start where they are declared to. What state
-    # they had at a baseline nobody knows.
+    """Yield moves whose state before is not the state after of the lifecycle's move before."""
+    entry = _linked(connection, tables)
+    # The entry of a creation needn't name every lifecycle: the others start where they are declared to. What state they had
+    # at a baseline nobody knows.
     started = _by_lifecycle(declared.initial, entry.c.lifecycle)
     expected = func.coalesce(entry.c.before, case((entry.c.start == "create", started)))
     broken = and_(entry.c.from_state.is_not(None), expected.is_not(None), entry.c.from_state != expected)
@@ -80,23 +65,21 @@ def state_findings(connection: Connection, tables: LedgerTables, declared: Decla
 
 def transition_findings(connection: Connection, tables: LedgerTables, declared: Declared) -> Iterator[Finding]:
     """Yield entries whose transition the application doesn't declare, of the lifecycles that it knows."""
-    audit = tables.audit.c
-    move = (audit.kind, audit.lifecycle, audit.trigger, audit.from_state, audit.to_state)
-    known = audit.lifecycle.in_(sorted(declared.moves))
-    made = select(*move).where(known, or_(audit.trigger.is_not(None), audit.kind == "create")).distinct()
+    entry = moves(tables.audit, connection.dialect.name).c
+    move = (entry.kind, entry.lifecycle, entry.trigger, entry.from_state, entry.to_state)
+    known = entry.lifecycle.in_(sorted(declared.moves))
+    made = select(*move).where(known, or_(entry.trigger.is_not(None), entry.kind == "create")).distinct()
     for row in connection.execute(made).all():
         if _is_declared(tuple(row), declared):
             continue
         same = [column.is_not_distinct_from(value) for column, value in zip(move, row, strict=True)]
-        found = select(audit.aggregate, audit.aggregate_id, audit.version, *move).where(*same)
-        for entry in _stream(connection, found.order_by(audit.aggregate, audit.aggregate_id, audit.version)):
-            if entry.kind == "create":
-                yield _about(
-                    entry, "wrong_initial_state", f"creates it in {entry.to_state!r}, where {entry.lifecycle} doesn't start"
-                )
+        names = (entry.aggregate, entry.aggregate_id, entry.version)
+        for one in _stream(connection, select(*names, *move).where(*same).order_by(*names)):
+            if one.kind == "create" and one.trigger is None:
+                yield _about(one, "wrong_initial_state", f"creates it in {one.to_state!r}, where {one.lifecycle} doesn't start")
             else:
-                way = f"{entry.trigger!r} from {entry.from_state!r} to {entry.to_state!r}"
-                yield _about(entry, "undeclared_transition", f"has a transition that {entry.lifecycle} doesn't declare: {way}")
+                way = f"{one.trigger!r} from {one.from_state!r} to {one.to_state!r}"
+                yield _about(one, "undeclared_transition", f"has a transition that {one.lifecycle} doesn't declare: {way}")
 
 
 def _is_declared(made: tuple[Any, ...], declared: Declared) -> bool:
@@ -157,6 +140,25 @@ def _following(tables: LedgerTables) -> Subquery:
         .where(audit.aggregate.is_not(None))
         .subquery()
     )
+
+
+def _linked(connection: Connection, tables: LedgerTables) -> Subquery:
+    """Return each move beside what the one before left its lifecycle in, and what the trail begins with.
+
+    A further baseline begins it anew: it says that the row was changed past the runtime, in which of its states nobody knows.
+    """
+    audit = tables.audit
+    move = moves(audit, connection.dialect.name, audit.c.aggregate.is_not(None))
+    chain, order = ("aggregate", "aggregate_id"), ("version", "ordinal")
+    baselines = func.sum(case((move.c.kind == "baseline", 1), else_=0))
+    part = baselines.over(partition_by=[move.c[name] for name in chain], order_by=[move.c[name] for name in order])
+    one = select(move, part.label("part")).subquery("parts")
+    same = [one.c[name] for name in (*chain, "part")]
+    ordered = [one.c[name] for name in order]
+    start = func.first_value(one.c.kind).over(partition_by=same, order_by=ordered).label("start")
+    before = func.lag(one.c.to_state).over(partition_by=[*same, one.c.lifecycle], order_by=ordered).label("before")
+    named = (one.c[name] for name in (*chain, *order, "kind", "lifecycle", "from_state", "trigger", "to_state"))
+    return select(*named, start, before).subquery()
 
 
 def _by_lifecycle(values: dict[str, str], lifecycle: ColumnElement[Any]) -> ColumnElement[Any]:
