@@ -1,7 +1,7 @@
 """Do the state columns of a database hold what the lifecycles declare, and do they agree with the last audit entries?
 
-Reads only. Rows in undeclared states and the CHECK constraints are asked of the database; for the comparison with the ledger
-the rows are read in batches, because only Python knows how a key becomes the text under which the ledger has it.
+Reads only. Rows in undeclared states and the CHECK constraints are asked of the database; how rows and entries agree is what
+`verify` finds.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, Connection, Table, and_, func, inspect, or_, select, type_coerce
+from sqlalchemy import CheckConstraint, Column, Connection, Table, func, inspect, or_, select, type_coerce
 
 from usecasecore.application import Application
-from usecasecore.ledger import LedgerTables, ledger_tables
-from usecasecore.ledger.transitions import transitions_of
+from usecasecore.ledger import ledger_tables
 from usecasecore.lifecycle import Lifecycle
-from usecasecore.runtime.plan import AggregatePlan
+from usecasecore.verification.declared import Declared
+from usecasecore.verification.rows import RowCheck
 
 __all__ = ["StateFinding", "state_findings"]
 
-_BATCH = 500
 _TEXT = re.compile(r"'((?:[^']|'')*)'")
 _NUMBER = re.compile(r"(?<!\w)-?\d+(?!\w)")
 
@@ -58,8 +57,8 @@ def state_findings(connection: Connection, application: Application, schema: str
         found += _of_column(connection, lifecycles)
     if not any(finding.kind == "table_missing" for finding in found):
         tables = ledger_tables(schema)
-        for plan in dict.fromkeys(AggregatePlan.of(one.aggregate) for one in application.lifecycles.values()):
-            found += _of_rows(connection, tables, plan)
+        for name, plans in Declared.by(application).plans.items():
+            found += _of_rows(RowCheck(connection, tables, name, plans), name)
     return tuple(found)
 
 
@@ -159,69 +158,24 @@ def _values(condition: str, declared: Sequence[Any]) -> set[Any]:
     return {text.replace("''", "'") for text in _TEXT.findall(condition)}
 
 
-def _of_rows(connection: Connection, tables: LedgerTables, plan: AggregatePlan) -> Iterator[StateFinding]:
-    """Compare each row with its last entry: the version, and the states of the lifecycles that the entry moved."""
+def _of_rows(check: RowCheck, name: str) -> Iterator[StateFinding]:
     unaudited = 0
-    for batch in _batches(connection, plan):
-        last = _last_entries(connection, tables, plan, [key for key, _ in batch])
-        for key, row in batch:
-            entry = last.get(key)
-            if entry is None:
-                unaudited += 1
-                continue
-            for told in _differences(plan, row, entry):
-                yield StateFinding(
-                    "disagrees",
-                    plan.name,
-                    f"{plan.name} {key} {told}.",
-                    "Find out who wrote past the runtime (`usecasecore audit show`), and repair the row or adopt it.",
-                    1,
-                )
+    for finding in check.findings():
+        if finding.code == "row_without_entries":
+            unaudited += 1
+        elif finding.code != "undeclared_state":  # told by the column, with the number of rows
+            yield StateFinding(
+                "disagrees",
+                name,
+                f"{finding.sentence}.",
+                "Find out who wrote past the runtime (`usecasecore audit show`), and repair the row or adopt it.",
+                1,
+            )
     if unaudited:
         yield StateFinding(
             "unaudited",
-            plan.name,
-            f"{unaudited} row{'s' if unaudited != 1 else ''} of {plan.name} {'have' if unaudited != 1 else 'has'} no audit entry.",
+            name,
+            f"{unaudited} row{'s' if unaudited != 1 else ''} of {name} {'have' if unaudited != 1 else 'has'} no audit entry.",
             "Rows that were there before the ledger are adopted with a baseline.",
             unaudited,
         )
-
-
-def _batches(connection: Connection, plan: AggregatePlan) -> Iterator[list[tuple[str, Any]]]:
-    mapper = plan.mapper
-    names = dict.fromkeys([*plan.keys, plan.version, *(lifecycle.column for lifecycle in plan.lifecycles)])
-    statement = select(*(getattr(mapper.class_, name).label(name) for name in names))
-    if mapper.polymorphic_on is not None and mapper.polymorphic_identity is not None:
-        statement = statement.where(mapper.polymorphic_on == mapper.polymorphic_identity)
-    with connection.execute(statement.execution_options(yield_per=_BATCH)) as found:
-        for part in found.partitions():
-            yield [(plan.id_of(row), row) for row in part]
-
-
-def _last_entries(connection: Connection, tables: LedgerTables, plan: AggregatePlan, keys: list[str]) -> dict[str, Any]:
-    entry = tables.audit
-    newest = (
-        select(entry.c.aggregate_id, func.max(entry.c.version).label("version"))
-        .where(entry.c.aggregate == plan.name, entry.c.aggregate_id.in_(keys))
-        .group_by(entry.c.aggregate_id)
-        .subquery()
-    )
-    same = and_(entry.c.aggregate_id == newest.c.aggregate_id, entry.c.version == newest.c.version)
-    statement = select(entry).join(newest, same).where(entry.c.aggregate == plan.name)
-    return {row.aggregate_id: row._mapping for row in connection.execute(statement)}
-
-
-def _differences(plan: AggregatePlan, row: Any, entry: Any) -> Iterator[str]:
-    version = getattr(row, plan.version)
-    if version != entry["version"]:
-        yield f"is at version {version}, but its last audit entry is version {entry['version']}"
-        return  # what another version says of the states is no disagreement
-    told = {made.lifecycle: made.dest for made in transitions_of(entry)}
-    if entry["trigger"] is None and entry["lifecycle"] is not None:
-        told[entry["lifecycle"]] = entry["to_state"]
-    for lifecycle in plan.lifecycles:
-        binding = lifecycle.binding
-        held = getattr(row, lifecycle.column)
-        state = binding.readings.get(held) if binding is not None else None
-        if lifecycle.name in told and state is not None and state != told[lifecycle.name]:
-            yield f"is in {state!r}, but its last audit entry says {told[lifecycle.name]!r}"
