@@ -39,6 +39,7 @@ from usecasecore.ledger import ledger_tables
 from usecasecore.lifecycle import Lifecycle, unprotected
 from usecasecore.runtime.database import command_engine
 from usecasecore.runtime.limits import Limits
+from usecasecore.verification import verify
 
 AUDIT = ledger_tables().audit
 # How long a writer waits for SQLite's one lock depends on the machine.
@@ -445,6 +446,8 @@ def test_commands_go_on_meanwhile_and_each_trail_is_whole(engine: Engine, transa
     with engine.connect() as connection:
         rows = connection.execute(select(AUDIT.c.aggregate_id, AUDIT.c.version, AUDIT.c.kind)).all()
         versions = {row.id: row.version for row in connection.execute(select(Order.id, Order.version))}
+        report = verify(connection, app, audit=True)
+    assert (report.findings, report.counted.hashed) == ((), len(rows))
     trails: dict[str, list[tuple[int, str]]] = {}
     for aggregate_id, version, kind in rows:
         trails.setdefault(aggregate_id, []).append((version, kind))

@@ -163,7 +163,7 @@ def test_what_was_pruned_on_purpose_is_not_missed(books: Books) -> None:
     assert books.verify().codes == {"message_missing"}
 
 
-def test_a_baseline_that_is_not_sealed_is_no_finding_and_sealed_it_begins_the_chain(books: Books) -> None:
+def test_a_baseline_that_is_not_sealed_is_told_and_sealed_it_begins_the_chain(books: Books) -> None:
     books.tamper(
         "delete from usecasecore_head where aggregate_id = :first",
         f"delete from usecasecore_outbox where {FIRST}",
@@ -171,7 +171,7 @@ def test_a_baseline_that_is_not_sealed_is_no_finding_and_sealed_it_begins_the_ch
         f"delete from usecasecore_audit where {FIRST} and version < 7",
         f"update usecasecore_audit set kind = 'baseline', messages = 0, key = null, hash = null, prev_hash = null where {FIRST}",
     )
-    assert books.verify().findings == ()
+    assert books.verify().codes == {"hash_missing", "head_missing"}
     with books.engine.begin() as connection:
         assert seal(connection) == 1
     books.runtime.execute(Deposit(account_id=books.first, amount=1))

@@ -6,6 +6,11 @@ written its own entry, and the baseline goes below that one, with the state that
 the version, and the baseline stands where the row was. Two that adopt at once collide in the unique index, and one of them
 writes nothing. What was done before is found by its entries, so a run that was stopped is simply repeated.
 
+Then the baselines are sealed: hashed, each as the start of its row's chain, in the same transaction. No command may chain an entry
+meanwhile, so the rows are locked for that last statement of the batch, without waiting for one. What is locked by a command just
+then is passed over: that command's entry begins the chain, and a baseline below a chain is in none. Where the command is rolled
+back the next run seals.
+
 A row whose trail and columns disagree was changed past the runtime. It gets a further baseline at a version of its own, under
 its lock; rows that are locked are left out and reported, so this never waits and no command is in a deadlock with it.
 """
@@ -30,6 +35,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    exists,
     func,
     insert,
     literal,
@@ -47,6 +53,7 @@ from usecasecore.adoption.rows import LiveRows
 from usecasecore.ids import uuid7
 from usecasecore.ledger import ledger_tables
 from usecasecore.ledger.moves import state_told
+from usecasecore.ledger.sealing import seal
 from usecasecore.ledger.types import Instant
 
 __all__ = ["ACTOR", "USE_CASE", "Progress", "Transact", "adopt", "outstanding"]
@@ -139,6 +146,7 @@ def _write(rows: LiveRows, run: _Run, after: _Key | None, connection: Connection
         return None, Progress()
     written = _begin_trails(connection, part)
     again, busy = _write_again(connection, part)
+    _seal(connection, part)
     return _last(keys, run), Progress(rows=len(keys), written=written, again=again, busy=busy)
 
 
@@ -225,6 +233,12 @@ class _Part:
                 and_(self.last_state.is_not(None), self.last_state != rows.state_name),
             ),
         )
+        head = ledger_tables(run.schema).head
+        chained = exists().where(
+            head.c.aggregate == rows.aggregate, head.c.aggregate_id == key, head.c.version >= columns.version
+        )
+        unsealed = exists().where(*mine, columns.kind == "baseline", columns.hash.is_(None), ~chained.correlate_except(head))
+        self.is_unsealed = unsealed.correlate_except(self.audit)
 
     @classmethod
     def of(cls, connection: Connection, rows: LiveRows, run: _Run, keys: list[_Key]) -> _Part:
@@ -352,3 +366,10 @@ def _write_one_again(connection: Connection, part: _Part, row: Any) -> None:
         connection.execute(
             update(table).where(*same).values({rows.version.name: own}), {f"uc_{index}": value for index, value in enumerate(key)}
         )
+
+
+def _seal(connection: Connection, part: _Part) -> None:
+    rows = part.rows
+    locking = part.select(part.is_unsealed, part.key).with_for_update(key_share=True, skip_locked=True, of=rows.versioned)
+    if keys := list(connection.scalars(locking)):
+        seal(connection, part.run.schema, of=(rows.aggregate, keys))

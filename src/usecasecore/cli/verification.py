@@ -59,6 +59,8 @@ def verify(
         print_json(data)
     else:
         print_lines(_lines(report))
+    if unsealed := report.counted.unsealed:
+        note(f"{_number(unsealed, 'baseline is', 'baselines are')} below the start of a chain: no hash vouches for that")
     for name in report.unknown:
         note(f"the application doesn't know {clean(name)}: its rows and transitions are not checked")
     if not report.ok:

@@ -25,7 +25,18 @@ from sqlalchemy import String, Table, Uuid
 
 from usecasecore.ledger.types import Instant
 
-__all__ = ["DOMAIN", "FIELDS", "GENESIS", "HASH_VERSION", "body", "body_sql", "entry_hash", "hash_of_body", "instant_text"]
+__all__ = [
+    "DOMAIN",
+    "FIELDS",
+    "GENESIS",
+    "HASH_VERSION",
+    "body",
+    "body_sql",
+    "entry_hash",
+    "hash_of_body",
+    "hash_sql",
+    "instant_text",
+]
 
 HASH_VERSION = 1
 DOMAIN = b"usecasecore audit entry\n"
@@ -97,6 +108,16 @@ def body_sql(table: Table, dialect: str, row: str) -> str:
         row: The name under which the entry's columns are found.
     """
     return " || ".join(f"""coalesce({_part_sql(table.c[name].type, f'{row}."{name}"', dialect)}, '-')""" for name in FIELDS)
+
+
+def hash_sql(previous: str, content: str) -> str:
+    """Return PostgreSQL's expression for `hash_of_body`.
+
+    Args:
+        previous: The expression of the previous hash, never NULL.
+        content: That of the body's bytes.
+    """
+    return f"sha256(decode('{_PREFIX.hex()}', 'hex') || {previous} || int8send(length({content})) || {content})"
 
 
 def _part(value: Any) -> str:

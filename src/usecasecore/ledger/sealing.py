@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Select, Text, and_, bindparam, literal_column, or_, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    FromClause,
+    Select,
+    Text,
+    TextClause,
+    and_,
+    bindparam,
+    literal_column,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_sql, hash_of_body
+from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_sql, hash_of_body, hash_sql
 from usecasecore.ledger.tables import LedgerTables, ledger_tables
 
 __all__ = ["seal"]
@@ -16,23 +31,72 @@ __all__ = ["seal"]
 _BATCH = 1_000
 
 
-def seal(connection: Connection, schema: str | None = None) -> int:
+def seal(connection: Connection, schema: str | None = None, *, of: tuple[str, Sequence[str]] | None = None) -> int:
     """Give every audit entry that has no hash its place in its aggregate's chain; return how many got one.
 
     Entries are taken in the order of their versions. One that stands before others that are chained already is left alone:
-    it came too late, and `verify` reports it. Run it in the transaction that wrote the entries, while no command can touch
+    it came too late, and `verify` tells of it. Run it in the transaction that wrote the entries, while no command can touch
     their aggregates: their rows are locked, or not committed yet. Safe to repeat.
 
     Args:
         connection: In a transaction.
         schema: Where the ledger lives.
+        of: The name of an aggregate in the ledger, and keys as text: only the entries of these.
     """
     tables = ledger_tables(schema)
+    if of is None:
+        return _seal(connection, tables)
+    aggregate, keys = of
+    if connection.dialect.name == "postgresql":
+        return _seal_in_place(connection, tables, aggregate, keys)
+    parts = (keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH))
+    return sum(_seal(connection, tables, (aggregate, part)) for part in parts)
+
+
+def _seal_in_place(connection: Connection, tables: LedgerTables, aggregate: str, keys: Sequence[str]) -> int:
+    """Let the database do it, the next entry of each chain at a time."""
+    statement, sealed = _next_links(tables), 0
+    while count := connection.scalar(statement, {"aggregate": aggregate, "keys": list(keys)}) or 0:
+        sealed += count
+    return sealed
+
+
+@cache
+def _next_links(tables: LedgerTables) -> TextClause:
+    preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    audit, head = (preparer.format_table(table) for table in (tables.audit, tables.head))
+    return text(
+        f"""
+        with next as materialized (
+            select distinct on (entry.aggregate_id) entry.*, coalesce(head.hash, decode('{GENESIS.hex()}', 'hex')) as previous
+            from {audit} entry
+            left join {head} head on head.aggregate = entry.aggregate and head.aggregate_id = entry.aggregate_id
+            where entry.aggregate = :aggregate and entry.aggregate_id = any(cast(:keys as varchar[])) and entry.hash is null
+                and (head.version is null or entry.version > head.version)
+            order by entry.aggregate_id, entry.version
+        ), bodied as (
+            select next.*, convert_to({body_sql(tables.audit, "postgresql", "next")}, 'UTF8') as body from next
+        ), hashed as materialized (
+            select id, aggregate, aggregate_id, version, previous, {hash_sql("previous", "body")} as hash from bodied
+        ), sealed as (
+            update {audit} entry set hash_version = {HASH_VERSION}, prev_hash = hashed.previous, hash = hashed.hash
+            from hashed where entry.id = hashed.id
+        ), headed as (
+            insert into {head} (aggregate, aggregate_id, version, hash) select aggregate, aggregate_id, version, hash from hashed
+            on conflict (aggregate, aggregate_id) do update set version = excluded.version, hash = excluded.hash
+        )
+        select count(*) from hashed
+        """
+    )
+
+
+def _seal(connection: Connection, tables: LedgerTables, of: tuple[str, Sequence[str]] | None = None) -> int:
     entry = tables.audit.alias("entry")
+    which = () if of is None else (entry.c.aggregate == of[0], entry.c.aggregate_id.in_(of[1]))
     chains = (entry.c.aggregate, entry.c.aggregate_id, entry.c.version)
     sealed = 0
     for order, chained in ((chains, entry.c.aggregate.is_not(None)), ((entry.c.id,), entry.c.aggregate.is_(None))):
-        unsealed = _unsealed(tables, entry, connection.dialect.name).where(chained).order_by(*order).limit(_BATCH)
+        unsealed = _unsealed(tables, entry, connection.dialect.name).where(chained, *which).order_by(*order).limit(_BATCH)
         rows = connection.execute(unsealed).all()
         while rows:
             _write(connection, tables, list(_sealed(rows)))

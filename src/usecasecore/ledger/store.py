@@ -40,7 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from usecasecore.errors import DefinitionError
-from usecasecore.ledger.chain import DOMAIN, GENESIS, HASH_VERSION, body_sql, entry_hash
+from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_sql, entry_hash, hash_sql
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.steps import Step
@@ -392,7 +392,7 @@ def _chained_audit(tables: LedgerTables) -> str:
     """Return the steps that stamp, link, hash and insert the audit entries, and move the heads."""
     names = _written(tables.audit)
     audit, head = _quoted(tables.audit), _quoted(tables.head)
-    genesis, prefix = (f"decode('{known.hex()}', 'hex')" for known in (GENESIS, DOMAIN + bytes([HASH_VERSION])))
+    genesis = f"decode('{GENESIS.hex()}', 'hex')"
     return f"""
         stamped as materialized (
             select rows.*, clock_timestamp() as recorded_at, coalesce(
@@ -403,7 +403,7 @@ def _chained_audit(tables: LedgerTables) -> str:
         ), bodied as (
             select stamped.*, convert_to({body_sql(tables.audit, "postgresql", "stamped")}, 'UTF8') as body from stamped
         ), hashed as materialized (
-            select bodied.*, sha256({prefix} || prev_hash || int8send(length(body)) || body) as hash from bodied
+            select bodied.*, {hash_sql("prev_hash", "body")} as hash from bodied
         ), audited as (
             insert into {audit} ({_columns((*names, *_CHAINED))})
             select {_values(tables.audit, names)}, recorded_at, {HASH_VERSION}, prev_hash, hash from hashed

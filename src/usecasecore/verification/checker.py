@@ -83,7 +83,8 @@ def verify(
         checks.append(anchored.findings())
     found, more = _limited(checks, limit)
     looked_at = sum(check.rows for check in rows)
-    counted = Counted(_count(connection, tables), looked_at, hashes.hashed, anchored.anchors if anchored else 0)
+    anchors_seen = anchored.anchors if anchored else 0
+    counted = Counted(_count(connection, tables), looked_at, hashes.hashed, anchors_seen, hashes.unsealed)
     return Report(found, counted, more, _unknown(connection, tables, declared) if application else ())
 
 

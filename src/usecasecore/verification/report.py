@@ -38,12 +38,15 @@ class Counted:
         rows: Rows of the application's aggregates; 0 without an application.
         hashed: Entries whose hash was computed anew; 0 where that wasn't asked for.
         anchors: Anchors that were compared.
+        unsealed: Baselines that no hash vouches for: they were written below the entries of commands that came first. 0 where
+            hashes weren't asked for.
     """
 
     entries: int = 0
     rows: int = 0
     hashed: int = 0
     anchors: int = 0
+    unsealed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

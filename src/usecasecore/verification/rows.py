@@ -71,7 +71,7 @@ class RowCheck:
         audit = self._tables.audit
         dialect = self._connection.dialect.name
         move = moves(audit, dialect, audit.c.aggregate == self._name, audit.c.aggregate_id.in_(keys)).c
-        baseline = case((move.kind == "baseline", move.version))
+        begins = case((move.kind.in_(("create", "baseline")), move.version))
         part = select(
             move.aggregate_id,
             move.version,
@@ -79,7 +79,7 @@ class RowCheck:
             move.kind,
             move.lifecycle,
             move.to_state,
-            func.max(baseline).over(partition_by=move.aggregate_id).label("baseline"),
+            func.max(begins).over(partition_by=move.aggregate_id).label("begins"),
         ).subquery("part")
         entry = part.c
         order = entry.version, entry.ordinal
@@ -95,8 +95,8 @@ class RowCheck:
                 func.first_value(entry.kind).over(partition_by=entry.aggregate_id, order_by=order).label("start"),
                 func.row_number().over(partition_by=(entry.aggregate_id, entry.lifecycle), order_by=downward).label("place"),
             )
-            # What was told before the row was changed past the runtime is no longer sure.
-            .where(or_(entry.baseline.is_(None), entry.version >= entry.baseline))
+            # What was told before the row was changed past the runtime is no longer sure; nor is it of what was deleted.
+            .where(or_(entry.begins.is_(None), entry.version >= entry.begins))
             .subquery("ranked")
         )
         found: dict[str, _Last] = {}

@@ -18,22 +18,22 @@ __all__ = ["head_findings", "state_findings", "transition_findings", "version_fi
 def version_findings(connection: Connection, tables: LedgerTables) -> Iterator[Finding]:
     """Yield what is wrong with the order of versions: gaps, a wrong start, something after the end."""
     entry = _following(tables)
-    begins = entry.c.kind.in_(("create", "baseline"))
+    kind, ended = entry.c.kind, entry.c.kind_before == "delete"
+    first, follows = entry.c.version_before.is_(None), entry.c.version == entry.c.version_before + 1
     wrong = or_(
-        and_(entry.c.version_before.is_(None), or_(~begins, and_(entry.c.kind == "create", entry.c.version != 1))),
+        and_(first, or_(kind.in_(("change", "delete")), and_(kind == "create", entry.c.version != 1))),
         # A further baseline says that the row was changed past the runtime meanwhile, its version too perhaps.
-        and_(
-            entry.c.version_before.is_not(None),
-            or_(entry.c.kind == "create", and_(entry.c.kind != "baseline", entry.c.version != entry.c.version_before + 1)),
-        ),
-        entry.c.kind_before == "delete",
+        and_(~first, kind != "baseline", ~follows),
+        # After a deletion the key may come back, by a creation that goes on with the versions.
+        and_(~first, kind == "create", ~ended),
+        and_(~first, kind.in_(("change", "delete")), ended),
     )
     for row in _stream(connection, _ordered(select(entry).where(wrong), entry)):
         yield _about(row, *_version_fault(row))
 
 
 def _version_fault(row: Row[Any]) -> tuple[str, str]:
-    if row.kind_before == "delete":
+    if row.kind_before == "delete" and row.kind in ("change", "delete"):
         return "entry_after_delete", f"follows on version {row.version_before}, which deleted the aggregate"
     if row.version_before is None:
         if row.kind == "create":
@@ -96,8 +96,7 @@ def head_findings(connection: Connection, tables: LedgerTables) -> Iterator[Find
     """Yield aggregates whose head is not their last entry."""
     audit, head = tables.audit, tables.head
     names = (audit.c.aggregate, audit.c.aggregate_id)
-    sealed = or_(audit.c.hash.is_not(None), audit.c.kind != "baseline")
-    newest = select(*names, func.max(audit.c.version).label("version")).where(names[0].is_not(None), sealed)
+    newest = select(*names, func.max(audit.c.version).label("version")).where(names[0].is_not(None))
     last = newest.group_by(*names).subquery("last")
     same = and_(last.c.aggregate == head.c.aggregate, last.c.aggregate_id == head.c.aggregate_id)
     entry = audit.alias("entry")
@@ -145,13 +144,14 @@ def _following(tables: LedgerTables) -> Subquery:
 def _linked(connection: Connection, tables: LedgerTables) -> Subquery:
     """Return each move beside what the one before left its lifecycle in, and what the trail begins with.
 
-    A further baseline begins it anew: it says that the row was changed past the runtime, in which of its states nobody knows.
+    A further baseline begins it anew: it says that the row was changed past the runtime, in which of its states nobody knows. So
+    does a creation after a deletion.
     """
     audit = tables.audit
     move = moves(audit, connection.dialect.name, audit.c.aggregate.is_not(None))
     chain, order = ("aggregate", "aggregate_id"), ("version", "ordinal")
-    baselines = func.sum(case((move.c.kind == "baseline", 1), else_=0))
-    part = baselines.over(partition_by=[move.c[name] for name in chain], order_by=[move.c[name] for name in order])
+    begins = case((and_(move.c.kind.in_(("create", "baseline")), move.c.ordinal == 0), 1), else_=0)
+    part = func.sum(begins).over(partition_by=[move.c[name] for name in chain], order_by=[move.c[name] for name in order])
     one = select(move, part.label("part")).subquery("parts")
     same = [one.c[name] for name in (*chain, "part")]
     ordered = [one.c[name] for name in order]
