@@ -104,7 +104,8 @@ class StateTree:
 
     def _matches(self, reference: object, scope: tuple[str, ...]) -> Iterable[DeclaredState]:
         candidates = self.below(scope)
-        same = [state for state in candidates if state.origin is reference]
+        # Two texts that are equal may be one object or two: only a member or a `State` is told by being the same.
+        same = [state for state in candidates if state.origin is reference and type(reference) is not str]
         if same:
             return same
         if isinstance(reference, Enum):

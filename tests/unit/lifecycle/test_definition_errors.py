@@ -99,6 +99,21 @@ def test_no_states_are_refused() -> None:
         thing([])
 
 
+def test_a_text_means_the_state_of_that_full_name_though_a_state_inside_has_the_same() -> None:
+    name = "done"  # one object, at both places of the declaration and in the transition
+    lifecycle = thing(
+        [name, {"name": "work", "initial": "doing", "children": ["doing", name]}],
+        [["finish", "work_doing", name], ["again", name, "work"]],
+        initial=name,
+    ).lifecycle
+    assert {(edge.trigger, edge.source, edge.dest) for edge in lifecycle.graph.edges} == {
+        ("finish", "work_doing", "done"),
+        ("again", "done", "work"),
+    }
+    inside = {"name": "work", "initial": "doing", "children": ["doing"]}
+    assert "there is no state 'doing'" in one([name, inside], [["go", name, "doing"]], initial=name)
+
+
 def test_a_member_that_is_in_two_states_must_be_said_by_its_full_name() -> None:
     class Phase(Enum):
         OPEN = 1
