@@ -240,6 +240,11 @@ def _fired(
             f"{wanted[0]!r} is a trigger of several of what it loads ({names}); fire it by `context.fire` and `also_fires`"
         )
     subject = able[0] if able else slots[0]
+    if subject.missing == "none":
+        check.wrong(
+            f"{wanted[0]!r} is fired on {subject.name}, which is None where there is no such row; "
+            "load it by `Load` or `Load.or_create`, or fire it by `context.fire` and `also_fires` where it is there"
+        )
     return subject.name, *_triggers(check, subject.aggregate)
 
 

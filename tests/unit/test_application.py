@@ -411,6 +411,20 @@ def test_everything_that_is_wrong_with_a_class_of_several_is_listed() -> None:
     assert problems_of(on(NotFrozen)) == ("Use: NotFrozen is not frozen; write `@dataclass(frozen=True)`",)
 
 
+@dataclass(frozen=True)
+class PerhapsNone:
+    one: Annotated[Account | None, Load.or_none(id="first")]
+
+
+def test_a_trigger_is_not_fired_on_what_may_be_none() -> None:
+    assert problems_of(on(PerhapsNone, trigger="freeze")) == (
+        "Use: 'freeze' is fired on one, which is None where there is no such row; load it by `Load` or `Load.or_create`, "
+        "or fire it by `context.fire` and `also_fires` where it is there",
+    )
+    [registration] = Application([on(PerhapsNone, also_fires={Account: ("freeze",)})], policy=AllowAll()).registrations
+    assert registration.fires == {Account.lifecycle: ("freeze",)}
+
+
 def test_transitions_on_several_must_be_clear_and_known() -> None:
     [problem] = problems_of(on(TwoAccounts, trigger="freeze"))
     assert (
