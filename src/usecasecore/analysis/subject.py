@@ -26,6 +26,7 @@ class Subject:
         reached: The resting states that can be reached.
         firing: Each trigger -> the use cases that may fire it.
         edge_steps: Each edge -> the steps along it that can be taken.
+        deleted: The resting states from which a use case deletes: it ends there, whatever leads on.
     """
 
     application: Application
@@ -36,6 +37,7 @@ class Subject:
     reached: frozenset[str]
     firing: Mapping[str, tuple[Registration, ...]]
     edge_steps: Mapping[Edge, tuple[Step, ...]]
+    deleted: frozenset[str]
 
     def finding(self, code: str, location: Location | None, cause: str, cure: str) -> Finding:
         """Return a finding about this lifecycle."""
@@ -69,16 +71,32 @@ def _subject(application: Application, lifecycle: Lifecycle) -> Subject:
         reached=frozenset(resting & shortest_to_states(graph).keys()),
         firing=_firing(application, lifecycle),
         edge_steps={edge: tuple(step for step in every if step.edge == edge) for edge in graph.edges},
+        deleted=frozenset(_deleted(application, lifecycle, every)),
     )
+
+
+def _deleted(application: Application, lifecycle: Lifecycle, every: tuple[Step, ...]) -> Iterator[str]:
+    for one in application.registrations:
+        if not any(_related(lifecycle.aggregate, cls) for cls in one.deletes):
+            continue
+        moved = one.lifecycle
+        if moved is not None and moved.attribute == lifecycle.attribute and _related(lifecycle.aggregate, moved.aggregate):
+            # It fires first, and deletes in the state that this leads to.
+            yield from (step.dest for step in every if step.trigger in one.triggers)
+        else:
+            yield from lifecycle.graph.resting
+
+
+def _related(one: type, other: type) -> bool:
+    # A use case of a base class also handles instances of its subclasses, and one of a subclass some of the base's.
+    return issubclass(one, other) or issubclass(other, one)
 
 
 def _firing(application: Application, lifecycle: Lifecycle) -> dict[str, tuple[Registration, ...]]:
     found: dict[str, list[Registration]] = {trigger: [] for trigger in lifecycle.triggers}
     for one in application.registrations:
         for moved, triggers in one.fires.items():
-            # A use case of a base class also handles instances of its subclasses, and one of a subclass some of the base's.
-            related = issubclass(lifecycle.aggregate, moved.aggregate) or issubclass(moved.aggregate, lifecycle.aggregate)
-            if moved.attribute == lifecycle.attribute and related:
+            if moved.attribute == lifecycle.attribute and _related(lifecycle.aggregate, moved.aggregate):
                 for trigger in triggers:
                     found.get(trigger, []).append(one)
     return {trigger: tuple(some) for trigger, some in found.items()}

@@ -126,6 +126,45 @@ def test_a_state_that_only_stays_where_it_is_is_a_dead_end(found: Any) -> None:
     assert codes(findings) == ["UCC102"]
 
 
+DELETING = """
+
+class Drop(Command[Done]):
+    id: Annotated[int, Key(Thing.id)]
+
+
+class Drops(UseCase[Drop, Thing, Done]):
+    deletes = Thing
+    {attributes}
+
+    def apply(self, command: Drop, thing: Thing, context: ExecutionContext, /) -> Done:
+        context.delete(thing)
+        return Done()
+
+
+app = Application([Drops, *moving(Thing)], AllowAll())
+"""
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [("", []), ("trigger = 'off'", []), ("trigger = 'go'", ["UCC102"])],
+    ids=["any", "its end", "another"],
+)
+def test_a_state_in_which_a_use_case_deletes_is_no_dead_end(found: Any, attributes: str, expected: list[str]) -> None:
+    lifecycle = "states=['a', 'b', 'c'], initial='a', transitions=[['go', 'a', 'b'], ['off', 'b', 'c']]"
+    assert codes(found(lifecycle)) == ["UCC102"]
+    assert codes(found(lifecycle, app=DELETING.format(attributes=attributes))) == expected
+
+
+def test_a_circle_in_which_a_use_case_deletes_is_no_trap(found: Any) -> None:
+    lifecycle = (
+        "states=['a', 'b', 'c', 'd'], initial='a', final='d', "
+        "transitions=[['end', 'a', 'd'], Transition('go', 'a', 'b'), ['on', 'b', 'c'], ['back', 'c', 'b']]"
+    )
+    assert codes(found(lifecycle)) == ["UCC103"]
+    assert codes(found(lifecycle, app=DELETING.format(attributes="trigger = 'on'"))) == []
+
+
 def test_a_trap_names_its_states_and_the_way_in(found: Any) -> None:
     [finding] = found(
         "states=['a', 'b', 'c', 'd'], initial='a', final='d', "

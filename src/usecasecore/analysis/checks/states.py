@@ -30,7 +30,8 @@ def unreachable(subject: Subject) -> Iterator[Finding]:
 def dead_ends(subject: Subject) -> Iterator[Finding]:
     """UCC102: nothing leads out of a state, and nobody said that it is meant to be the end."""
     for name in subject.graph.resting:
-        if name in subject.reached and not _is_final(subject, name) and not subject.exits(name):
+        ends = _is_final(subject, name) or name in subject.deleted
+        if name in subject.reached and not ends and not subject.exits(name):
             yield subject.finding(
                 "UCC102",
                 subject.lifecycle.location,
@@ -88,7 +89,7 @@ def _is_final(subject: Subject, name: str | None) -> bool:
 
 def _ends(subject: Subject, name: str) -> bool:
     """Return whether a lifecycle may end in a state. A final state inside of another ends that one only, if that leads on."""
-    if not subject.exits(name):
+    if name in subject.deleted or not subject.exits(name):
         return True
     node = subject.graph.state(name)
     return node.declared_final and node.parent is None
