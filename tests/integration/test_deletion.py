@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import ForeignKey, String, delete, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from tests.accounts import ADA, Account, AccountId, Deposit, Done, Open, Posting, application, done
+from tests.accounts import ADA, NOON, Account, AccountId, Deposit, Done, Open, Posting, application, done
 from tests.bank import Bank, MakeRuntime, on_postgres
 from usecasecore import (
     AllowAll,
@@ -39,6 +39,7 @@ from usecasecore.errors import (
     Undeclared,
     WrongResult,
 )
+from usecasecore.verification import verify
 
 BankWith = Callable[..., Bank]
 
@@ -256,6 +257,8 @@ def test_a_deletion_and_a_creation_in_one_transaction(bank: Bank) -> None:
     bank.runtime.transaction(work)
     assert [(version, kind) for version, kind, *_ in trail(bank)] == [(1, "create"), (2, "delete"), (3, "create"), (4, "change")]
     assert (bank.account(account_id).balance, bank.account(account_id).version) == (5, 4)
+    with bank.engine.connect() as connection:
+        assert verify(connection, application(*USE_CASES), audit=True, now=NOON).findings == ()
 
 
 def test_a_use_case_may_run_a_deletion_inside_and_create_after_it(bank: Bank) -> None:
