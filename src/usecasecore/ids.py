@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
-__all__ = ["uuid7"]
+__all__ = ["supplied_by", "uuid7"]
 
 _VERSION_AND_VARIANT = (0x7 << 76) | (0b10 << 62)
 _RANDOM_BITS = (1 << 62) - 1
+
+_supplier: Callable[[], UUID] | None = None
+_changing = threading.Lock()
 
 
 def uuid7() -> UUID:
@@ -18,6 +24,24 @@ def uuid7() -> UUID:
     Ids of different milliseconds sort by time, which keeps B-tree inserts at the right edge of an index. Ids of one
     millisecond come in no particular order: never derive an order of events from them.
     """
+    if _supplier is not None:
+        return _supplier()
     random = int.from_bytes(os.urandom(10), "big")
     milliseconds = time.time_ns() // 1_000_000
     return UUID(int=(milliseconds << 80) | _VERSION_AND_VARIANT | ((random >> 6) & 0xFFF) << 64 | (random & _RANDOM_BITS))
+
+
+@contextmanager
+def supplied_by(supplier: Callable[[], UUID]) -> Iterator[None]:
+    """Have all ids of this process made by a function, while the block runs: for tests that want the same ones each time.
+
+    It is called from whatever thread wants an id.
+    """
+    global _supplier  # noqa: PLW0603 - mapped classes hold `uuid7` itself as the default of their keys
+    with _changing:
+        before, _supplier = _supplier, supplier
+    try:
+        yield
+    finally:
+        with _changing:
+            _supplier = before

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from usecasecore.coverage.settings import Settings
     from usecasecore.coverage.summary import Summary
 
+# The fixtures for tests of use cases, which import what they need when a test asks for them.
+pytest_plugins = ["usecasecore.testing.fixtures"]
+
 _PREFIX = "--transition-cov"
 _OUTPUT = "usecasecore_coverage"
 

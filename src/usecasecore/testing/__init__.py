@@ -1,5 +1,56 @@
-"""What the tests of an application import. It must not be loaded in production: nothing in the library does."""
+"""What the tests of an application import. It must not be loaded in production: nothing in the library does.
 
+Most names are loaded when they are asked for: pytest imports `usecasecore.testing.fixtures` in every run where usecasecore is
+installed, and that must cost nothing where nobody uses it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# Not lazily: the function `failpoints` has the name of its module.
 from usecasecore.testing.failpoints import Crashed, Failpoint, crash_after, crash_before, fail, failpoints
 
-__all__ = ["Crashed", "Failpoint", "crash_after", "crash_before", "fail", "failpoints"]
+if TYPE_CHECKING:
+    from usecasecore.testing.clock import CountedIds, SetClock
+    from usecasecore.testing.factories import NoFactory
+    from usecasecore.testing.racing import Race
+    from usecasecore.testing.scenario import Scenario, scenario_on
+    from usecasecore.testing.walking import Unreachable
+
+__all__ = [
+    "CountedIds",
+    "Crashed",
+    "Failpoint",
+    "NoFactory",
+    "Race",
+    "Scenario",
+    "SetClock",
+    "Unreachable",
+    "crash_after",
+    "crash_before",
+    "fail",
+    "failpoints",
+    "scenario_on",
+]
+
+_MODULES = {
+    "CountedIds": "clock",
+    "NoFactory": "factories",
+    "Race": "racing",
+    "Scenario": "scenario",
+    "SetClock": "clock",
+    "Unreachable": "walking",
+    "scenario_on": "scenario",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,204 @@
+"""The fixtures and marks of the pytest plugin. Everything is imported when a test asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from usecasecore.application import Application
+    from usecasecore.context import Actor
+    from usecasecore.runtime import Runtime
+    from usecasecore.testing.clock import CountedIds, SetClock
+    from usecasecore.testing.database import Prepare
+    from usecasecore.testing.factories import Factories
+    from usecasecore.testing.scenario import Scenario
+
+_COMMITS = "usecasecore_commits"
+_VARIABLE = "USECASECORE_TEST_URL"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that says which database to test on."""
+    told = "the database that the fixtures of usecasecore run on: sqlite:// (in memory, the default) or a PostgreSQL URL"
+    parser.getgroup("usecasecore", "tests of use cases (usecasecore)").addoption("--usecasecore-url", metavar="URL", help=told)
+    parser.addini("usecasecore_url", f"{told}; --usecasecore-url and ${_VARIABLE} win over it", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marks known."""
+    config.addinivalue_line(
+        "markers", f"{_COMMITS}: the test's runtime has real connections and commits, on a database or schema of its own"
+    )
+
+
+@pytest.fixture(scope="session")
+def usecasecore_url(pytestconfig: pytest.Config) -> str:
+    """The database to test on; --usecasecore-url > USECASECORE_TEST_URL > the ini's usecasecore_url > SQLite in memory."""
+    from usecasecore.testing.database import dialect_of
+
+    ini: str = pytestconfig.getini("usecasecore_url")
+    url: str = pytestconfig.getoption("usecasecore_url") or os.environ.get(_VARIABLE) or ini or "sqlite://"
+    try:
+        dialect_of(url)
+    except ValueError as error:
+        pytest.fail(str(error), pytrace=False)
+    return url
+
+
+@pytest.fixture(scope="session")
+def usecasecore_app(pytestconfig: pytest.Config) -> Application:
+    """The application; override it, or name it by `[tool.usecasecore] app` in pyproject.toml."""
+    from usecasecore.testing.application import NoApplication, find_application
+
+    try:
+        return find_application(pytestconfig.rootpath)
+    except NoApplication as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def usecasecore_prepare(usecasecore_app: Application) -> Prepare:
+    """Called with a connection, makes the tables and the ledger where they are missing; override it to run your migrations."""
+    from usecasecore.testing.database import prepares
+
+    return prepares(usecasecore_app)
+
+
+@pytest.fixture(scope="session")
+def _usecasecore_database(usecasecore_url: str, usecasecore_prepare: Prepare) -> Iterator[Any]:
+    """Make what each test has a new copy of, or is rolled back on: a function that yields an engine."""
+    from functools import partial
+
+    from usecasecore.testing import database
+
+    if database.dialect_of(usecasecore_url) == "postgresql":
+        database.prepared_once(usecasecore_url, usecasecore_prepare)
+        yield partial(database.rolled_back, usecasecore_url)
+        return
+    template = database.template_in_memory(usecasecore_prepare)
+    yield partial(database.copied_in_memory, template)
+    template.dispose()
+
+
+@pytest.fixture
+def usecasecore_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """The test's engine: of one connection whose test leaves nothing behind; with the mark `usecasecore_commits` of many."""
+    if request.node.get_closest_marker(_COMMITS) is None:
+        make = request.getfixturevalue("_usecasecore_database")
+        with make() as engine:
+            yield engine
+        return
+    from usecasecore.testing.database import of_its_own
+
+    directory: Path = request.getfixturevalue("tmp_path")
+    url, prepare = request.getfixturevalue("usecasecore_url"), request.getfixturevalue("usecasecore_prepare")
+    with of_its_own(url, prepare, directory) as engine:
+        yield engine
+
+
+@pytest.fixture
+def usecasecore_options() -> dict[str, Any]:
+    """Further arguments of `Runtime`, such as `tenancy` and `limits`; override it."""
+    return {}
+
+
+@pytest.fixture
+def usecasecore_clock() -> SetClock:
+    """The runtime's clock, which stands still until the test sets it."""
+    from usecasecore.testing.clock import SetClock
+
+    return SetClock()
+
+
+@pytest.fixture
+def usecasecore_ids() -> Iterator[CountedIds]:
+    """Has all ids counted from 1, while the test runs that asks for it."""
+    from usecasecore.ids import supplied_by
+    from usecasecore.testing.clock import CountedIds
+
+    counted = CountedIds()
+    with supplied_by(counted):
+        yield counted
+
+
+@pytest.fixture
+def usecasecore_runtime(
+    usecasecore_engine: Engine, usecasecore_app: Application, usecasecore_clock: SetClock, usecasecore_options: dict[str, Any]
+) -> Runtime:
+    """A runtime of the application, on a database that is as if no test had run before."""
+    from usecasecore.runtime import Runtime
+
+    return Runtime(usecasecore_engine, usecasecore_app, **{"clock": usecasecore_clock, **usecasecore_options})
+
+
+@pytest.fixture
+def usecasecore_actor() -> Actor:
+    """Who asks, where the test names nobody; override it."""
+    from usecasecore.testing.scenario import TESTER
+
+    return TESTER
+
+
+@pytest.fixture
+def usecasecore_factories() -> Factories:
+    """How commands are made that can't be made up: {Pay: lambda order_id: Pay(order_id=order_id, card="4242")}; override it."""
+    return {}
+
+
+@pytest.fixture
+def scenario(usecasecore_runtime: Runtime, usecasecore_actor: Actor, usecasecore_factories: Factories) -> Iterator[Scenario]:
+    """The runtime with everything to test with; what follows is one of its methods each."""
+    from usecasecore.testing.scenario import scenario_on
+
+    with scenario_on(usecasecore_runtime, actor=usecasecore_actor, factories=usecasecore_factories) as made:
+        yield made
+
+
+@pytest.fixture
+def given(scenario: Scenario) -> Callable[..., Any]:
+    """`given("order", state="paid")`, see `Scenario.given`."""
+    return scenario.given
+
+
+@pytest.fixture
+def assert_refused(scenario: Scenario) -> Callable[..., Any]:
+    """`assert_refused(command, code="guard_rejected")`, see `Scenario.assert_refused`."""
+    return scenario.assert_refused
+
+
+@pytest.fixture
+def assert_emitted(scenario: Scenario) -> Callable[..., Any]:
+    """`assert_emitted(OrderPaid, order_id=...)`, see `Scenario.assert_emitted`."""
+    return scenario.assert_emitted
+
+
+@pytest.fixture
+def assert_enqueued(scenario: Scenario) -> Callable[..., Any]:
+    """`assert_enqueued(SendReceipt, order_id=...)`, see `Scenario.assert_enqueued`."""
+    return scenario.assert_enqueued
+
+
+@pytest.fixture
+def assert_audited(scenario: Scenario) -> Callable[..., Any]:
+    """`assert_audited(trigger="pay", actor="user:ada")`, see `Scenario.assert_audited`."""
+    return scenario.assert_audited
+
+
+@pytest.fixture
+def race(scenario: Scenario) -> Callable[..., Any]:
+    """`race(command_a, command_b)`, see `Scenario.race`; for tests with the mark `usecasecore_commits`."""
+    return scenario.race
+
+
+@pytest.fixture
+def replay(scenario: Scenario) -> Callable[..., Any]:
+    """`replay(command)`, see `Scenario.replay`."""
+    return scenario.replay

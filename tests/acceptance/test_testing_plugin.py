@@ -1,0 +1,286 @@
+"""The fixtures of the pytest plugin, on a project of a user's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+ROOT = Path(__file__).parents[2]
+
+APP = """
+from enum import StrEnum
+from typing import Annotated, ClassVar
+from uuid import UUID
+
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from usecasecore import (
+    AllowAll, Application, Command, DomainEvent, ExecutionContext, Job, Key, Lifecycle, Result, Transition, UseCase, guard,
+    state_column, uuid7, version_column,
+)
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class OrderState(StrEnum):
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    PAID = "paid"
+    CANCELLED = "cancelled"
+
+
+class Order(Base):
+    __tablename__ = "plugin_orders"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    total: Mapped[int]
+    note: Mapped[str] = mapped_column(default="")
+    state: Mapped[OrderState] = state_column(OrderState)
+    version: Mapped[int] = version_column()
+    lifecycle: ClassVar = Lifecycle(
+        states=OrderState,
+        initial="draft",
+        transitions=[
+            Transition("submit", "draft", "submitted", conditions="has_value"),
+            Transition("pay", "submitted", "paid"),
+            ["cancel", ["draft", "submitted"], "cancelled"],
+        ],
+    )
+
+    @guard("an order must be worth something before it is submitted")
+    def has_value(self) -> bool:
+        return self.total > 0
+
+
+OrderId = Annotated[UUID, Key(Order.id)]
+
+
+class Done(Result):
+    order_id: UUID
+    state: str
+
+
+class OrderPaid(DomainEvent, name="order.paid"):
+    order_id: UUID
+
+
+class SendReceipt(Job):
+    order_id: UUID
+
+
+class Create(Command[Done]):
+    total: int
+
+
+class Submit(Command[Done]):
+    order_id: OrderId
+
+
+class Pay(Command[Done]):
+    order_id: OrderId
+
+
+class Cancel(Command[Done]):
+    order_id: OrderId
+
+
+class Annotate(Command[Done]):
+    order_id: OrderId
+    note: str
+
+
+def done(order):
+    return Done(order_id=order.id, state=order.state)
+
+
+class CreateOrder(UseCase[Create, None, Done]):
+    creates = Order
+
+    def apply(self, command, state, context, /):
+        return done(context.create(Order(total=command.total, note="")))
+
+
+class SubmitOrder(UseCase[Submit, Order, Done]):
+    trigger = "submit"
+
+    def apply(self, command, order, context, /):
+        return done(order)
+
+
+class PayOrder(UseCase[Pay, Order, Done]):
+    trigger = "pay"
+    emits = (OrderPaid,)
+    enqueues = (SendReceipt,)
+
+    def apply(self, command, order, context, /):
+        context.emit(OrderPaid(order_id=order.id))
+        context.enqueue(SendReceipt(order_id=order.id))
+        return done(order)
+
+
+class CancelOrder(UseCase[Cancel, Order, Done]):
+    trigger = "cancel"
+
+    def apply(self, command, order, context, /):
+        return done(order)
+
+
+class AnnotateOrder(UseCase[Annotate, Order, Done]):
+    def apply(self, command, order, context, /):
+        order.note = command.note
+        return done(order)
+
+
+app = Application([CreateOrder, SubmitOrder, PayOrder, CancelOrder, AnnotateOrder], policy=AllowAll(), name="plugin")
+"""
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("USECASECORE_APP", "USECASECORE_TEST_URL", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makepyprojecttoml('[tool.usecasecore]\napp = "plugin_orders:app"\n')
+    pytester.makepyfile(plugin_orders=APP)
+    monkeypatch.syspath_prepend(str(pytester.path))
+    return pytester.path
+
+
+@pytest.fixture
+def run(project: Path, pytester: pytest.Pytester) -> Run:
+    """Run pytest on one file of tests, in this process."""
+
+    def run_tests(tests: str, *arguments: str) -> pytest.RunResult:
+        pytester.makepyfile(test_orders=tests)
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist", *arguments)
+
+    return run_tests
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, database_url: str) -> str:
+    return "sqlite://" if database_url.startswith("sqlite") else database_url
+
+
+TESTS = """
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from plugin_orders import Annotate, Cancel, Order, OrderPaid, Pay, SendReceipt, Submit
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from usecasecore.errors import TransitionNotAllowed
+from usecasecore.testing import crash_after
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_each_test_starts_with_an_empty_database(again, given, usecasecore_engine):
+    with Session(usecasecore_engine) as session:
+        assert session.scalar(select(func.count()).select_from(Order)) == 0
+    given("order", state="paid")
+    with Session(usecasecore_engine) as session:
+        assert session.scalar(select(func.count()).select_from(Order)) == 1
+
+
+def test_paying(given, scenario, assert_emitted, assert_enqueued, assert_audited, assert_refused):
+    order = given("order", state="submitted", total=7)
+    assert order.total == 7
+    scenario.execute(Pay(order_id=order.id), reason="it came")
+    assert_emitted(OrderPaid, order_id=order.id, times=1)
+    assert_enqueued(SendReceipt)
+    assert assert_audited(trigger="pay", reason="it came").actor == "user:tester"
+    assert_refused(Pay(order_id=order.id), code="transition_not_allowed")
+
+
+def test_the_clock_and_the_ids_are_the_tests(usecasecore_ids, given, usecasecore_clock, assert_audited):
+    first = given("order")
+    assert first.id in usecasecore_ids.made and first.id.int & 0xFF < 8
+    later = usecasecore_clock.advance(timedelta(days=3))
+    given("order", state="submitted")
+    assert assert_audited(trigger="submit").occurred_at == later
+
+
+@pytest.mark.usecasecore_commits
+def test_two_meet(given, race):
+    order = given("order", state="submitted")
+    met = race(Pay(order_id=order.id), Cancel(order_id=order.id))
+    assert met.won.result.state == "paid"
+    assert isinstance(met.lost, TransitionNotAllowed)
+
+
+def test_a_replay_and_a_crash(given, replay, scenario, assert_emitted):
+    order = given("order", state="submitted")
+    with crash_after("audit"):
+        scenario.execute(Pay(order_id=order.id), idempotency_key="k")
+    replay(Pay(order_id=order.id), idempotency_key="k")
+    assert_emitted(OrderPaid, times=1)
+"""
+
+
+def test_a_project_s_tests_have_everything_at_hand_on_both_databases(run: Run, url: str) -> None:
+    run(TESTS, f"--usecasecore-url={url}").assert_outcomes(passed=6)
+
+
+def test_the_tests_of_the_page_on_testing_run_on_both_databases(pytester: pytest.Pytester, project: Path, url: str) -> None:
+    page = (ROOT / "docs/guide/testing.md").read_text()
+    settings = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[0]
+    pytester.makepyprojecttoml(settings)
+    tests = "\n".join(re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
+    pytester.makepyfile(test_page=tests)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist", f"--usecasecore-url={url}")
+    result.assert_outcomes(passed=tests.count("\ndef test_"))
+
+
+def test_on_postgresql_nothing_stays_but_the_empty_tables(run: Run, postgres_url: str) -> None:
+    run(TESTS, f"--usecasecore-url={postgres_url}").assert_outcomes(passed=6)
+    engine = create_engine(postgres_url)
+    with engine.connect() as connection:
+        for table in ("plugin_orders", "usecasecore_audit", "usecasecore_outbox"):
+            assert connection.execute(text(f"select count(*) from {table}")).scalar() == 0
+        left = "select count(*) from pg_namespace where nspname like 'usecasecore%'"
+        assert connection.execute(text(left)).scalar() == 0
+    engine.dispose()
+
+
+def test_the_database_is_named_by_option_before_environment_before_ini(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tests = "def test_url(usecasecore_url):\n    assert usecasecore_url == 'sqlite://'\n"
+    pytester.makeini("[pytest]\nusecasecore_url = postgresql://ini/x")
+    run(tests).stdout.fnmatch_lines(["*postgresql://ini/x*"])
+    monkeypatch.setenv("USECASECORE_TEST_URL", "postgresql://environment/x")
+    run(tests).stdout.fnmatch_lines(["*postgresql://environment/x*"])
+    run(tests, "--usecasecore-url=sqlite://").assert_outcomes(passed=1)
+
+
+def test_a_database_that_tests_cannot_run_on_is_refused_before_anything_is_done(run: Run) -> None:
+    result = run("def test_one(scenario):\n    pass\n", "--usecasecore-url=sqlite:///live.db")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*tests can't run on sqlite:///live.db: `sqlite://` (in memory) and*"])
+    assert not Path("live.db").exists()
+
+
+def test_without_an_application_the_failure_says_how_to_name_one(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makepyprojecttoml("[project]\nname = 'x'\n")
+    result = run("def test_one(scenario):\n    pass\n")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*no application is named: override the fixture `usecasecore_app`, or name it in pyproject.toml*"]
+    )
+
+
+def test_a_run_that_uses_none_of_it_imports_none_of_it(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_light="import sys\ndef test_it():\n    assert not {'sqlalchemy', 'pydantic', 'alembic', 'usecasecore.runtime'} & set(sys.modules)\n"
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist").assert_outcomes(
+        passed=1
+    )
