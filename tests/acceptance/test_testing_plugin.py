@@ -235,8 +235,14 @@ def test_the_tests_of_the_page_on_testing_run_on_both_databases(pytester: pytest
     pytester.makepyprojecttoml(settings)
     tests = "\n".join(re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
     pytester.makepyfile(test_page=tests)
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist", f"--usecasecore-url={url}")
-    result.assert_outcomes(passed=tests.count("\ndef test_"))
+    # The machine has tests of its own, which bound it.
+    result = pytester.runpytest_inprocess(
+        "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "not TestOrder", f"--usecasecore-url={url}"
+    )
+    outcomes = result.parseoutcomes()
+    # Seven states and seven use cases, the five tests that are written out, and the walks of the tour.
+    assert outcomes.keys() == {"passed", "deselected"}
+    assert outcomes["passed"] > 7 * 7 + 5
 
 
 def test_on_postgresql_nothing_stays_but_the_empty_tables(run: Run, postgres_url: str) -> None:
@@ -284,3 +290,95 @@ def test_a_run_that_uses_none_of_it_imports_none_of_it(run: Run, pytester: pytes
     pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist").assert_outcomes(
         passed=1
     )
+
+
+MATRIX = """
+import pytest
+from plugin_orders import Annotate, Create, app
+
+from usecasecore.testing import lifecycle_paths
+
+
+@pytest.fixture
+def usecasecore_factories():
+    return {Annotate: lambda order_id: {"note": "seen"}}
+
+
+@pytest.mark.lifecycle_matrix("order", expect={"AnnotateOrder": "accepted"})
+def test_matrix(cell):
+    cell.check()
+
+
+@pytest.mark.parametrize("path", lifecycle_paths("order", strategy="tour"), ids=str)
+def test_tour(path, scenario):
+    order = scenario.walk("order", path)
+    assert order.state == path.end
+    assert order.version == 1 + len(path.steps)
+"""
+
+
+def test_the_matrix_has_a_test_for_each_use_case_in_each_state(run: Run, url: str) -> None:
+    result = run(MATRIX, f"--usecasecore-url={url}", "-v")
+    result.assert_outcomes(passed=4 * 4 + 3)
+    result.stdout.fnmatch_lines(["*test_matrix?paid-SubmitOrder?*", "*test_tour?draft -submit-> submitted -pay-> paid?*"])
+
+
+def test_a_cell_that_nothing_declares_fails_and_says_what_to_write(run: Run) -> None:
+    result = run(MATRIX.replace(', expect={"AnnotateOrder": "accepted"}', ""), "-k", "paid-Annotate")
+    result.assert_outcomes(failed=1, deselected=18)
+    result.stdout.fnmatch_lines(
+        ["*order: AnnotateOrder in 'paid': nothing declares what happens*expect={('paid', 'AnnotateOrder'): 'accepted'}*"]
+    )
+
+
+def test_a_cell_that_is_declared_otherwise_fails_with_what_happened(run: Run) -> None:
+    wrong = MATRIX.replace(
+        '{"AnnotateOrder": "accepted"}', '{"AnnotateOrder": "forbidden", ("draft", "SubmitOrder"): "guard_rejected"}'
+    )
+    result = run(wrong, "-k", "(paid and Annotate) or draft-Submit")
+    result.assert_outcomes(failed=2, deselected=17)
+    result.stdout.fnmatch_lines(
+        [
+            "*order: SubmitOrder in 'draft': declared is 'guard_rejected', and it was accepted",
+            "*order: AnnotateOrder in 'paid': declared is 'forbidden', and it was accepted",
+        ]
+    )
+
+
+def test_a_guard_that_refuses_is_declared_in_the_mark(run: Run) -> None:
+    worthless = """
+import pytest
+from plugin_orders import Create
+
+
+@pytest.fixture
+def usecasecore_factories():
+    return {Create: lambda: Create(total=0)}
+
+
+@pytest.mark.lifecycle_matrix("order", expect={("draft", "SubmitOrder"): "guard_rejected", "AnnotateOrder": "accepted"})
+def test_matrix(cell):
+    cell.check()
+"""
+    result = run(worthless, "-k", "draft or paid-Pay")
+    result.assert_outcomes(passed=4, failed=1, deselected=11)
+    result.stdout.fnmatch_lines(
+        ["*SubmitOrder was refused, on the way draft -submit-> submitted: order: *Give a factory for Submit*"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ('@pytest.mark.lifecycle_matrix("ordr")\ndef test(cell): ...', "*no lifecycle 'ordr'; did you mean 'order'?*"),
+        ('@pytest.mark.lifecycle_matrix("order")\ndef test(): ...', "*with the mark lifecycle_matrix a test takes the argument `cell`*"),
+        ('@pytest.mark.lifecycle_matrix\ndef test(cell): ...', "*the mark is written lifecycle_matrix(*"),
+        ('@pytest.mark.lifecycle_matrix("order", expect={"Pay": "accepted"})\ndef test(cell): ...', "*order has no cell 'Pay' to expect*"),
+        ("def test(cell): ...", "*`cell` is for tests with the mark*"),
+        ('@pytest.mark.lifecycle_matrix("order")\ndef test(cell): ...', "*draft-SubmitOrder: the test did not call cell.check()*"),
+    ],
+)  # fmt: skip
+def test_a_mark_that_is_wrong_says_how_it_is_written(run: Run, test: str, said: str) -> None:
+    result = run(f"import pytest\n{test}\n", "--maxfail=1")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines([said])

@@ -93,7 +93,7 @@ def test_a_factory_for_the_state_itself_goes_before_all(scenario: Scenario) -> N
 def test_assert_refused_takes_the_refusal_it_was_told_and_no_other(scenario: Scenario) -> None:
     account = scenario.given("account", state="frozen")
     refusal = scenario.assert_refused(Deposit(account_id=account.id, amount=1), code="transition_not_allowed", actor=ADA)
-    assert refusal.refusal.allowed == {"thaw"}
+    assert refusal.refusal.allowed == frozenset({"thaw"})
     scenario.assert_refused(Close(account_id=account.id), TransitionNotAllowed)
     with pytest.raises(
         AssertionError, match=r"Close was to be refused with 'guard_rejected', and was with 'transition_not_allowed': "

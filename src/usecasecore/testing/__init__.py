@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any
 from usecasecore.testing.failpoints import Crashed, Failpoint, crash_after, crash_before, fail, failpoints
 
 if TYPE_CHECKING:
+    from usecasecore.testing.agreement import disagreements
     from usecasecore.testing.clock import CountedIds, SetClock
     from usecasecore.testing.factories import NoFactory
+    from usecasecore.testing.machine import lifecycle_machine
+    from usecasecore.testing.matrix import Cell
+    from usecasecore.testing.paths import lifecycle_paths
     from usecasecore.testing.racing import Race
     from usecasecore.testing.scenario import Scenario, scenario_on
     from usecasecore.testing.walking import Unreachable
 
 __all__ = [
+    "Cell",
     "CountedIds",
     "Crashed",
     "Failpoint",
@@ -30,18 +35,25 @@ __all__ = [
     "Unreachable",
     "crash_after",
     "crash_before",
+    "disagreements",
     "fail",
     "failpoints",
+    "lifecycle_machine",
+    "lifecycle_paths",
     "scenario_on",
 ]
 
 _MODULES = {
+    "Cell": "matrix",
+    "lifecycle_machine": "machine",
+    "lifecycle_paths": "paths",
     "CountedIds": "clock",
     "NoFactory": "factories",
     "Race": "racing",
     "Scenario": "scenario",
     "SetClock": "clock",
     "Unreachable": "walking",
+    "disagreements": "agreement",
     "scenario_on": "scenario",
 }
 

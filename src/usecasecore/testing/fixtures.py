@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from usecasecore.testing.clock import CountedIds, SetClock
     from usecasecore.testing.database import Prepare
     from usecasecore.testing.factories import Factories
+    from usecasecore.testing.matrix import Cell
     from usecasecore.testing.scenario import Scenario
 
 _COMMITS = "usecasecore_commits"
+_MATRIX = "lifecycle_matrix"
 _VARIABLE = "USECASECORE_TEST_URL"
 
 
@@ -37,6 +39,31 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"{_COMMITS}: the test's runtime has real connections and commits, on a database or schema of its own"
     )
+    config.addinivalue_line(
+        "markers", f"{_MATRIX}(lifecycle, expect=None, app=None): one test, with the fixture `cell`, for each state and use case"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each cell, where the mark asks for it."""
+    mark = metafunc.definition.get_closest_marker(_MATRIX)
+    if mark is None:
+        return
+    if "cell" not in metafunc.fixturenames:
+        pytest.fail(f"{metafunc.function.__name__}: with the mark {_MATRIX} a test takes the argument `cell`", pytrace=False)
+    if len(mark.args) != 1 or not mark.kwargs.keys() <= {"expect", "app"}:
+        pytest.fail(
+            f'the mark is written {_MATRIX}("order", expect={{...}}, app=...); the last two may be left out', pytrace=False
+        )
+    from usecasecore.testing.application import find_application
+    from usecasecore.testing.matrix import cells_of
+
+    try:
+        application = mark.kwargs.get("app") or find_application(metafunc.config.rootpath)
+        cells = cells_of(application, mark.args[0], mark.kwargs.get("expect"))
+    except (LookupError, ValueError) as error:
+        pytest.fail(str(error), pytrace=False)
+    metafunc.parametrize("cell", cells, ids=map(str, cells), indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -202,3 +229,16 @@ def race(scenario: Scenario) -> Callable[..., Any]:
 def replay(scenario: Scenario) -> Callable[..., Any]:
     """`replay(command)`, see `Scenario.replay`."""
     return scenario.replay
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest, scenario: Scenario) -> Iterator[Cell]:
+    """A use case in a state, for tests with the mark `lifecycle_matrix`; `cell.check()` is the test."""
+    from dataclasses import replace
+
+    if not hasattr(request, "param"):
+        pytest.fail(f'`cell` is for tests with the mark @pytest.mark.{_MATRIX}("order")', pytrace=False)
+    one: Cell = replace(request.param, scenario=scenario)
+    yield one
+    if not one.checked:
+        pytest.fail(f"{one}: the test did not call cell.check()", pytrace=False)

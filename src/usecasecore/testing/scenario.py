@@ -112,17 +112,35 @@ class Scenario:
         bound = lifecycle if isinstance(lifecycle, Lifecycle) else lifecycle_named(self.application, lifecycle)
         said = {"actor": actor or self.actor}
         creator = creator_of(self.application, bound, self.factories)
-        identity = self._create(creator, bound, fields, said)
+        new = self._create(creator, bound, fields, said)
+        identity = self.identity_of(new)
         for step in walk.steps if walk else ():
             registration = use_case_for(self.application, bound, step, self.factories)
             commands = make_commands(registration, self.factories, keys_for(registration, identity, bound.aggregate))
             self._take(commands, said, f"on the way {step}")
-            there = bound.state_of(self._load(bound.aggregate, identity))
+            there = bound.state_of(self._there(new))
             if there != step.dest:
                 raise AssertionError(
                     f"{registration.name} led {bound.name} from {step.source!r} to {there!r}, not to {step.dest!r}"
                 )
-        return self._load(bound.aggregate, identity)
+        return self._there(new)
+
+    def created_by(self, outcome: Outcome[Any]) -> list[Any]:
+        """Return the new aggregates that a command of this scenario has created, with the keys and versions they had then."""
+        names = {cls: one.version for one in self.application.lifecycles.values() for cls in [one.aggregate]}
+        return [one for one in self._created.get(outcome.command_id, ()) if getattr(one, names.get(type(one), ""), None) == 1]
+
+    def identity_of(self, aggregate: object) -> dict[str, Any]:
+        """Return the aggregate's key: attribute -> value."""
+        return {name: getattr(aggregate, name) for name in _key(type(aggregate))}
+
+    def reload(self, aggregate: object) -> Any:
+        """Return the aggregate as it is committed now, detached; None if it is deleted."""
+        with Session(self.runtime.engine, expire_on_commit=False) as session:
+            found: Any = session.get(type(aggregate), self.identity_of(aggregate))
+            if found is not None:
+                session.expunge(found)
+            return found
 
     def assert_refused(self, command: Command[Any], /, code: str | type[UseCaseError] | None = None, **said: Any) -> Rejected:
         """Run a command that must be refused, for good and with nothing written; return the refusal.
@@ -218,27 +236,32 @@ class Scenario:
         Raises:
             AssertionError: If the second run was no replay, had another result, or wrote anything.
         """
-        key = idempotency_key or str(uuid7())
-        first = self.run(command, idempotency_key=key, **said)
+        first = self.run(command, idempotency_key=idempotency_key or str(uuid7()), **said)
+        self.assert_replayed(command, first, **said)
+        return first
+
+    def assert_replayed(self, command: Command[R], first: Outcome[R], /, **said: Any) -> None:
+        """Run a command again under the key of its first run; make sure that it had that result, and did nothing.
+
+        Raises:
+            AssertionError: If it was no replay, had another result, or wrote anything.
+        """
         before = set(self._commands)
-        again = self.run(command, idempotency_key=key, **said)
+        again = self.run(command, **{**said, "idempotency_key": first.key})
         name = type(command).__name__
         if not again.replayed:
-            raise AssertionError(f"{name} took effect twice under the key {key!r}: {first.result!r}, then {again.result!r}")
+            raise AssertionError(f"{name} took effect twice under the key {first.key!r}: {first.result!r}, then {again.result!r}")
         if again.result != first.result:
             raise AssertionError(f"{name} was replayed with another result: {first.result!r}, then {again.result!r}")
         self._assert_nothing_written(name, [one for one in self._commands if one not in before])
-        return first
 
-    def _create(
-        self, creator: Registration, lifecycle: Lifecycle, fields: Mapping[str, Any], said: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def _create(self, creator: Registration, lifecycle: Lifecycle, fields: Mapping[str, Any], said: Mapping[str, Any]) -> object:
         outcome = self._take(make_commands(creator, self.factories, {}, fields), said, "creating it")
         made = [one for one in self._created.get(outcome.command_id, ()) if isinstance(one, lifecycle.aggregate)]
         new = [one for one in made if getattr(one, lifecycle.version) == 1]
         if not new:
             raise AssertionError(f"{creator.name} created no {lifecycle.aggregate.__name__}")
-        return {name: getattr(new[0], name) for name in _key(lifecycle.aggregate)}
+        return new[0]
 
     def _take(self, commands: tuple[Command[Any], ...], said: Mapping[str, Any], where: str) -> Outcome[Any]:
         outcomes = [self._accepted(command, said, where) for command in commands]
@@ -256,14 +279,12 @@ class Scenario:
                 "`usecasecore_factories`, whose command is accepted"
             ) from error
 
-    def _load(self, aggregate: type, identity: Mapping[str, Any]) -> Any:
-        with Session(self.runtime.engine, expire_on_commit=False) as session:
-            found: Any = session.get(aggregate, dict(identity))
-            if found is None:
-                told = ", ".join(f"{name}={value!r}" for name, value in identity.items())
-                raise AssertionError(f"there is no {aggregate_name(aggregate)} with {told} any more")
-            session.expunge(found)
-            return found
+    def _there(self, aggregate: object) -> Any:
+        found = self.reload(aggregate)
+        if found is None:
+            told = ", ".join(f"{name}={value!r}" for name, value in self.identity_of(aggregate).items())
+            raise AssertionError(f"there is no {aggregate_name(type(aggregate))} with {told} any more")
+        return found
 
     def _assert_sent(
         self, kind: str, verb: str, base: type[Any], message: Any, times: int | None, fields: Mapping[str, Any]
@@ -281,8 +302,8 @@ class Scenario:
         last = found[-1].payload
         if isinstance(message, str):
             return last
-        kind: Any = message if isinstance(message, type) else type(message)
-        return kind.model_validate(last)
+        model: Any = message if isinstance(message, type) else type(message)
+        return model.model_validate(last)
 
     def _assert_not_sent(self, verb: str, message: Any, fields: Mapping[str, Any], sent: Any) -> None:
         try:
