@@ -245,6 +245,13 @@ def test_the_tests_of_the_page_on_testing_run_on_both_databases(pytester: pytest
     assert outcomes["passed"] > 7 * 7 + 5
 
 
+def test_transition_coverage_counts_what_a_rolled_back_test_committed(run: Run, url: str) -> None:
+    tests = "def test_one(given):\n    given('order', state='paid')\n"
+    result = run(tests, f"--usecasecore-url={url}", "--transition-cov")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["order*2*4*50*"])  # submit and pay, of these and two cancellations
+
+
 def test_on_postgresql_nothing_stays_but_the_empty_tables(run: Run, postgres_url: str) -> None:
     run(TESTS, f"--usecasecore-url={postgres_url}").assert_outcomes(passed=6)
     engine = create_engine(postgres_url)

@@ -40,7 +40,7 @@ def lifecycle_machine(
     url: str = "sqlite://",
     actor: Actor = TESTER,
 ) -> type[RuleBasedStateMachine]:
-    """Return a state machine that runs the lifecycle's use cases in random order: `TestOrder = lifecycle_machine(app, "order").TestCase`.
+    """Return a state machine that runs the lifecycle's use cases in random order; its attribute `TestCase` is what pytest collects.
 
     It creates aggregates, and runs each use case that loads one on any of them, in any state, now and then twice under one key. A
     refusal must leave the row as it was; after each command `disagreements` must find none. An error that is no refusal fails it.

@@ -21,9 +21,9 @@ def lifecycle_paths(
     app: Application | None = None,
     limit: int | None = None,
 ) -> list[Walk]:
-    """Return walks from creation, to be made into tests: `@pytest.mark.parametrize("path", lifecycle_paths("order"), ids=str)`.
+    """Return walks from creation, to be made into tests by `@pytest.mark.parametrize`.
 
-    A test takes one by `scenario.walk("order", path)`.
+    With `ids=str` the tests are named by them. A test takes one by `scenario.walk("order", path)`.
 
     Args:
         lifecycle: The lifecycle, its name, or the mapped class.

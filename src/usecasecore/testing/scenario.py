@@ -325,7 +325,7 @@ class Scenario:
 def scenario_on(runtime: Runtime, *, actor: Actor = TESTER, factories: Factories | None = None) -> Iterator[Scenario]:
     """Yield a scenario on a runtime, which takes note of every command until the end of the block."""
     scenario = Scenario(runtime, actor=actor, factories=factories)
-    with watch(scenario.observe):
+    with watch(scenario.observe, only=(Step.VALIDATE, Step.FLUSH)):
         yield scenario
 
 
