@@ -213,6 +213,18 @@ def test_two_that_are_both_accepted_are_no_race(committing: Scenario) -> None:
         committing.race(Deposit(account_id=account.id, amount=5), Deposit(account_id=account.id, amount=5))
 
 
+def test_two_of_different_rows_do_not_meet_where_rows_are_locked(committing: Scenario) -> None:
+    one, other = committing.given("account"), committing.given("account")
+    # On SQLite all writers wait for one lock, and both are accepted then.
+    said = (
+        "both were accepted"
+        if committing.runtime.engine.dialect.name == "sqlite"
+        else "they don't meet: the second command waits"
+    )
+    with pytest.raises(AssertionError, match=said):
+        committing.race(Close(account_id=one.id), Close(account_id=other.id))
+
+
 def test_one_that_is_refused_before_they_meet_is_no_race(committing: Scenario) -> None:
     account = committing.given("account", state="frozen")
     with pytest.raises(
