@@ -52,7 +52,7 @@ def messages_of(connection: Connection, schema: str | None, commands: Collection
     order = {str(one): place for place, one in enumerate(commands)}
     query = select(sent_by, *columns).where(table.c.kind == kind, sent_by.in_(order))
     found = connection.execute(query.order_by(table.c.aggregate, table.c.version, table.c.ordinal)).all()
-    return [SentMessage(*row[1:]) for row in sorted(found, key=lambda row: order[row[0]])]
+    return [SentMessage(row[1], row[2], row[3], row[4], row[5]) for row in sorted(found, key=lambda row: order[row[0]])]
 
 
 def entries_of(connection: Connection, schema: str | None, commands: Iterable[UUID]) -> list[RecordedEntry]:
@@ -67,12 +67,13 @@ def check_message(message: str | type[M] | M, base: type[Any], names: Iterable[s
         TypeError: If it is no such message.
         ValueError: If it has no such field.
     """
-    kind = type(message) if isinstance(message, base) else message
+    kind: Any = type(message) if isinstance(message, base) else message
     if isinstance(kind, str):
         return
     if not (isinstance(kind, type) and issubclass(kind, base)):
         raise TypeError(f"{message!r} is no {base.__name__}: one, its class, or its name is looked for")
-    known = list(kind.model_fields)
+    model: Any = kind
+    known = list(model.model_fields)
     for name in names:
         if name not in known:
             raise ValueError(f"{kind.__name__} has no field {_nearest(name, known)}")
