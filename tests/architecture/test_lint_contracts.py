@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "pyproject.toml"
 
 # Packages that are no dependency, and the modules that only run where they are installed.
-EXTRA_IMPORTERS = {"pytest": ("usecasecore.pytest_plugin", "usecasecore.testing")}
+EXTRA_IMPORTERS = {
+    "pytest": ("usecasecore.pytest_plugin", "usecasecore.testing"),
+    "hypothesis": ("usecasecore.testing.machine",),
+}
 
 # pydantic's other half: the same project, pinned by it to one version.
 PART_OF_A_DEPENDENCY = {"pydantic_core"}
