@@ -55,6 +55,15 @@ class BlockingRuntime:
     def allowed_many(self, aggregate: Any, keys: Any, **said: Any) -> Any:
         return self._await(self._runtime.allowed_many(aggregate, keys, **said))
 
+    def execute_many(self, commands: Any, /, **said: Any) -> Iterator[Any]:
+        results = self._runtime.execute_many(commands, **said)
+        done = object()
+        while (one := self._await(_next(results, done))) is not done:
+            yield one
+
+    def transition_where(self, use_case: Any, /, *where: Any, **said: Any) -> Any:
+        return self._await(self._runtime.transition_where(use_case, *where, **said))
+
     def check(self) -> None:
         self._await(self._runtime.check())
 
@@ -63,6 +72,10 @@ class BlockingRuntime:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _next(results: Any, done: object) -> Any:
+    return await anext(results, done)
 
 
 MakeRuntime = Callable[..., Any]

@@ -12,7 +12,7 @@ text, and stay that text.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeAlias
@@ -106,10 +106,34 @@ class Store(ABC):
             TransactionGone: If the transaction isn't the one that the runtime began.
         """
 
+    def look_up_many(self, connection: Connection, keys: Sequence[IdempotencyKey]) -> dict[str, StoredResult]:
+        """Return key -> what is stored under it, as of now, for keys of one tenant, actor and use case."""
+        parameters = {**key_parameters(keys[0]), "uc_key": [one.key for one in keys]}
+        return {row.key: stored_result(row) for row in connection.execute(_look_up_many(self.tables), parameters)}
+
+    @abstractmethod
+    def write_many(self, connection: Connection, many: Sequence[Entries], *, began: datetime | None, enter: Enter) -> None:
+        """Write what several commands leave, in their order; see `write`.
+
+        Args:
+            connection: As for `write`.
+            many: What to write; no two of them of the same aggregate, or under the same key.
+            began: As for `write`.
+            enter: As for `write`, called once for all.
+
+        Raises:
+            KeyTaken: If another transaction committed one of the keys meanwhile.
+            TransactionGone: If the transaction isn't the one that the runtime began.
+        """
+
     def write_attempt(self, connection: Connection, attempt: Attempt) -> None:
         """Write down a command that was refused or failed."""
-        row = {**attempt.common, **{name: getattr(attempt, name) for name in _ATTEMPT_FIELDS}}
-        connection.execute(_insert(self.tables.attempt, self.json_is_a_type), row)
+        self.write_attempts(connection, [attempt])
+
+    def write_attempts(self, connection: Connection, attempts: Sequence[Attempt]) -> None:
+        """Write down commands that were refused or failed."""
+        rows = [{**one.common, **{name: getattr(one, name) for name in _ATTEMPT_FIELDS}} for one in attempts]
+        connection.execute(_insert(self.tables.attempt, self.json_is_a_type), rows)
 
 
 class SqliteStore(Store):
@@ -140,6 +164,18 @@ class SqliteStore(Store):
             self._outbox.insert(connection, _outbox_rows(entries))
         enter(Step.RESULT)
         self._idempotency.insert(connection, [_idempotency_row(entries)])
+
+    def write_many(self, connection: Connection, many: Sequence[Entries], *, began: datetime | None, enter: Enter) -> None:
+        """Write everything, row by row: here that costs no round trips; see `Store.write_many`."""
+        for entries in many:
+            for row in _audit_rows(entries):
+                self._chain(connection, row)
+        enter(Step.MESSAGES)
+        for entries in many:
+            self._personal.insert(connection, _personal_rows(entries))
+            self._outbox.insert(connection, _outbox_rows(entries))
+        enter(Step.RESULT)
+        self._idempotency.insert(connection, [_idempotency_row(entries) for entries in many])
 
     def _chain(self, connection: Connection, row: dict[str, Any]) -> None:
         name = row["aggregate"], row["aggregate_id"]
@@ -224,6 +260,25 @@ class PostgresStore(Store):
         if not kept:
             raise KeyTaken
 
+    def write_many(self, connection: Connection, many: Sequence[Entries], *, began: datetime | None, enter: Enter) -> None:
+        """Write everything in one statement, the keys too as one JSON array; see `Store.write_many`."""
+        keys = [_idempotency_row(entries) for entries in many]
+        for key in keys:
+            key["fingerprint"] = key["fingerprint"].hex()
+        parameters = {"kept": _rows_as_json(keys), "audit": _rows_as_json([row for one in many for row in _audit_rows(one)])}
+        enter(Step.MESSAGES)
+        parameters["outbox"] = _rows_as_json([row for one in many for row in _outbox_rows(one)])
+        personal = [{**row, "salt": row["salt"].hex()} for one in many for row in _personal_rows(one)]
+        if personal:
+            parameters["personal"] = _rows_as_json(personal)
+        enter(Step.RESULT)
+        statement = _write_many(self.tables, bool(personal))
+        kept, same = connection.execute(statement, {**parameters, "began": began}).one()
+        if not same:
+            raise TransactionGone
+        if kept != len(many):
+            raise KeyTaken
+
 
 def stored_result(row: Any, prefix: str = "") -> StoredResult:
     """Return the stored result from a row that has the columns `STORED` as attributes, with the prefix before their names."""
@@ -252,6 +307,14 @@ STORED = ("fingerprint", "command_id", "version", "result_type", "result_version
 def _look_up(tables: LedgerTables) -> Any:
     columns = tables.idempotency.c
     return select(*(columns[name] for name in STORED)).where(key_is(tables))
+
+
+@cache
+def _look_up_many(tables: LedgerTables) -> Any:
+    columns = tables.idempotency.c
+    same = (columns[name] == bindparam(f"uc_{name}") for name in ("tenant", "actor", "use_case"))
+    wanted = (columns.key, *(columns[name] for name in STORED))
+    return select(*wanted).where(*same, columns.key.in_(bindparam("uc_key", expanding=True)))
 
 
 @cache
@@ -376,16 +439,24 @@ def _write_all(tables: LedgerTables, claimed: bool, personal: bool) -> TextClaus
             f"insert into {idempotency} ({', '.join(names)}) select {', '.join(f':uc_{name}' for name in names)} "
             "where now() = :began on conflict do nothing returning 1"
         )
-    about = f"about as ({_insert_rows(tables.personal, 'personal')}), " if personal else ""
-    statement = text(
-        f"with kept as ({keep}), {_chained_audit(tables)}, {about}sent as ({_insert_rows(tables.outbox, 'outbox')}) "
-        "select exists(select 1 from kept), now() = :began"
-    )
+    statement = text(f"{_with_kept(tables, keep, personal)} select exists(select 1 from kept), now() = :began")
     types = {f"uc_{name}": tables.idempotency.c[name].type for name in names}
     return statement.bindparams(
         bindparam("began", type_=tables.idempotency.c.created_at.type),
         *(bindparam(name, type_=kind) for name, kind in types.items()),
     )
+
+
+@cache
+def _write_many(tables: LedgerTables, personal: bool) -> TextClause:
+    keep = f"{_insert_rows(tables.idempotency, 'kept')} on conflict do nothing returning 1"
+    statement = text(f"{_with_kept(tables, keep, personal)} select (select count(*) from kept), now() = :began")
+    return statement.bindparams(bindparam("began", type_=tables.idempotency.c.created_at.type))
+
+
+def _with_kept(tables: LedgerTables, keep: str, personal: bool) -> str:
+    about = f"about as ({_insert_rows(tables.personal, 'personal')}), " if personal else ""
+    return f"with kept as ({keep}), {_chained_audit(tables)}, {about}sent as ({_insert_rows(tables.outbox, 'outbox')})"
 
 
 def _chained_audit(tables: LedgerTables) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import ColumnElement, Connection, Select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
+from usecasecore.errors import Conflict, Rejected
 from usecasecore.messages import Command, Result
 from usecasecore.runtime.action_table import ActionTable
+from usecasecore.runtime.batch import Batch, Decided
+from usecasecore.runtime.bulk import ANSWERS, Bulk, KeyOf, all_decided
 from usecasecore.runtime.call import Asked, Call
 from usecasecore.runtime.caller import join
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
@@ -25,12 +28,14 @@ from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.possible import WhatIsPossible
 from usecasecore.runtime.reading import Question, ReadingSession, after_failure
 from usecasecore.runtime.retry import typed
+from usecasecore.runtime.selection import Progress, Selection
 from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
 from usecasecore.runtime.transaction import Transaction
 from usecasecore.runtime.work import OneCommand, SeveralCommands, Work
 from usecasecore.steps import Step
 from usecasecore.tenancy import Tenancy
+from usecasecore.usecase import UseCase
 
 try:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -52,6 +57,7 @@ class AsyncRuntime:
         application: What it runs.
         engine: On what.
         ledger_schema: The schema that the ledger lives in; None for the connection's default.
+        tenancy: Which column of the aggregates is the tenant; None where tenants are not kept apart.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class AsyncRuntime:
         self.application = application
         self.engine = engine
         self.ledger_schema = ledger_schema
+        self.tenancy = tenancy
         self._shell = Shell(engine.sync_engine, application, clock, limits, ledger_schema, tenancy)
         self._commands = AsyncEngine(command_engine(engine.sync_engine, self._shell.limits))
         self._actions = ActionTable(self._shell.plans, application.policy)
@@ -162,6 +169,65 @@ class AsyncRuntime:
             return await session.run_sync(lambda one: join(self._shell, plan, call, one))
         return await self._until_decided(OneCommand(self._shell, plan, call))
 
+    def execute_many(
+        self,
+        commands: Iterable[Command[R]] | AsyncIterable[Command[R]],
+        /,
+        *,
+        actor: Actor = ANONYMOUS,
+        key_of: KeyOf | None = None,
+        batch: int = 500,
+        skip_locked: bool = False,
+        reason: str | None = None,
+        request_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> AsyncIterator[Outcome[R] | Rejected | Conflict]:
+        """Run commands of one use case, many in each transaction; yield what became of each. See `Runtime.execute_many`."""
+        asked = Asked(
+            actor=actor,
+            reason=reason,
+            request_id=request_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+        return self._many(Bulk(self._shell, asked, batch=batch, skip_locked=skip_locked, key_of=key_of), commands)
+
+    async def transition_where(
+        self,
+        use_case: type[UseCase[Any, Any, Any]] | str,
+        /,
+        *where: ColumnElement[bool],
+        actor: Actor = ANONYMOUS,
+        command: Callable[..., Command[Any]] | None = None,
+        run_id: str | None = None,
+        batch: int = 500,
+        skip_locked: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> Progress:
+        """Run a use case on every aggregate that the conditions find, in batches. See `Runtime.transition_where`."""
+        selection = Selection(self._shell, use_case, where, actor=actor, command=command, run_id=run_id)
+        asked = Asked(
+            actor=actor,
+            reason=reason,
+            request_id=request_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+        bulk = Bulk(self._shell, asked, batch=batch, skip_locked=skip_locked, key_of=selection.key_of)
+        so_far, after = Progress(selection.run_id), None
+        while keys := await self._ask(selection.page(after, batch)):
+            after = keys[-1]
+            decided = [one async for one in self._many(bulk, map(selection.command, keys))]
+            so_far = so_far.after(dict(zip(map(selection.text_of, keys), decided, strict=True)))
+            if progress is not None:
+                progress(so_far)
+        return so_far
+
     async def explain(
         self,
         command: Command[Any],
@@ -226,6 +292,25 @@ class AsyncRuntime:
         """Run several commands in one transaction; see `Runtime.transaction`. `work` is a plain function, as use cases are."""
         return await self._until_decided(SeveralCommands(self._shell, work, idempotency_key))
 
+    async def _many(self, bulk: Bulk, commands: Iterable[Command[Any]] | AsyncIterable[Command[Any]]) -> AsyncIterator[Any]:
+        async for command in _each(commands):
+            if (full := bulk.take(command)) is not None:
+                for decided in await self._batch(full):
+                    yield decided
+        if (rest := bulk.rest()) is not None:
+            for decided in await self._batch(rest):
+                yield decided
+
+    async def _batch(self, batch: Batch) -> list[Decided]:
+        if batch.together:
+            await self._until_decided(batch)
+        for place, work in batch.alone():
+            try:
+                batch.results[place] = await self._until_decided(work)
+            except ANSWERS as answer:
+                batch.results[place] = answer
+        return all_decided(batch)
+
     async def _ask(self, question: Question[T]) -> T:
         if not self._checked:
             await self.check()
@@ -272,6 +357,15 @@ class AsyncRuntime:
                 await connection.run_sync(self._shell.record_attempt, run, failure, session.seen_version)
         except Exception as error:  # noqa: BLE001 - the refusal stands, whether or not it could be written down
             failure.add_note(f"the attempt could not be recorded: {type(error).__name__}")
+
+
+async def _each(commands: Iterable[Command[Any]] | AsyncIterable[Command[Any]]) -> AsyncIterator[Command[Any]]:
+    if isinstance(commands, AsyncIterable):
+        async for command in commands:
+            yield command
+    else:
+        for command in commands:
+            yield command
 
 
 def _discard(session: Session) -> None:

@@ -23,7 +23,7 @@ from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.redaction import Redactor
 
-__all__ = ["Asked", "Call", "check_by_use_case", "faults_of", "undeclared_refusal", "validated", "well_formed"]
+__all__ = ["Asked", "Call", "check_by_use_case", "faults_of", "is_key", "undeclared_refusal", "validated", "well_formed"]
 
 _FINGERPRINT = b"usecasecore fingerprint 1\n"
 _KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
@@ -163,7 +163,7 @@ def faults_of(asked: Asked, reason_required: bool, *, tenants: bool) -> list[dic
         faults.append({"loc": (field,), "msg": message, "type": "invalid_call"})
 
     key = asked.idempotency_key
-    if key is not None and not _is_key(key):
+    if key is not None and not is_key(key):
         wrong("idempotency_key", "1 to 255 printable ASCII characters are accepted, without spaces at the ends")
     if asked.expected_version is not None and type(asked.expected_version) is not int:
         wrong("expected_version", "an integer is accepted")
@@ -184,7 +184,8 @@ def faults_of(asked: Asked, reason_required: bool, *, tenants: bool) -> list[dic
     return faults
 
 
-def _is_key(key: object) -> bool:
+def is_key(key: object) -> bool:
+    """Say whether it can be an idempotency key: 1 to 255 printable ASCII characters, with no space at an end."""
     return isinstance(key, str) and _KEY.fullmatch(key) is not None
 
 

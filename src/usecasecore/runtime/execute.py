@@ -33,7 +33,7 @@ from usecasecore.runtime.scopes import lock_scopes
 from usecasecore.runtime.session import CommandSession
 from usecasecore.steps import Step
 
-__all__ = ["answer_of", "authorize", "check_version", "chosen_trigger", "execute", "replay"]
+__all__ = ["answer_of", "authorize", "check_version", "chosen_trigger", "decide", "execute", "replay"]
 
 _Answer: TypeAlias = tuple[bool, str, Exception | None]
 
@@ -60,6 +60,16 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, 
         return replay(plan, call, found)
     changes = Changes(plan, call, session, join)
     context = changes.context()
+    result = decide(plan, call, session, changes, context, found)
+    return _record(plan, call, session, changes, context, found, result)
+
+
+def decide(plan: Plan, call: Call, session: CommandSession, changes: Changes, context: ExecutionContext, found: Loaded) -> Result:
+    """Ask the policy, fire the trigger and call `apply` on what was loaded; return the result. Nothing is flushed here.
+
+    Raises:
+        Exception: As `execute`, but for what the database raises.
+    """
     with changes.having(found):
         if found.subject is not None:
             session.seen_version = getattr(found.subject, plan.plan_of(type(found.subject)).version)
@@ -67,9 +77,9 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, 
         check_version(plan, call, session.seen_version)
         if plan.triggers:
             context.transition = _fire(plan, call, session, found, changes, context)
-        result = _apply(plan, call, session, found.state, context)
+        result: Result = _apply(plan, call, session, found.state, context)
     changes.check_result(result)
-    return _record(plan, call, session, changes, context, found, result)
+    return result
 
 
 def replay(plan: Plan, call: Call, stored: StoredResult) -> Outcome[Any]:

@@ -106,6 +106,11 @@ class Shell:
             raise InvalidCommand(command=command.__name__, errors=[{"loc": (), "msg": message, "type": "unknown_command"}])
         return plan
 
+    @property
+    def lock_timeout(self) -> str:
+        """How long to wait for a lock, as PostgreSQL's settings take it."""
+        return self._lock_timeout
+
     def run(self, plan: Plan, call: Call, session: CommandSession) -> Outcome[Any]:
         """Run one command in the session's transaction, without the commit."""
         session.application = self.application
@@ -160,13 +165,17 @@ class Shell:
 
     def record_attempt(self, connection: Connection, run: tuple[Plan, Call], error: Exception, seen_version: int | None) -> None:
         """Write a refused or failed command into the attempt log, in the transaction that is open."""
+        self.store.write_attempt(connection, self.attempt(run, error, seen_version))
+
+    def attempt(self, run: tuple[Plan, Call], error: Exception, seen_version: int | None) -> Attempt:
+        """Return what the attempt log says of a refused or failed command."""
         plan, call = run
         refused = isinstance(error, Rejected)
         code = error.code if isinstance(error, UseCaseError) else type(error).__name__
         # An exception of user code may quote anything; of it only the type is kept.
         message = call.redactor.text(str(error)) if isinstance(error, UseCaseError) else f"{type(error).__name__} in user code"
         keys = [getattr(call.command, name) for name in plan.registration.keys.values()]
-        attempt = Attempt(
+        return Attempt(
             id=uuid7(),
             common=Changes(plan, call, None).common(),  # type: ignore[arg-type]  # no session is needed for these columns
             key=call.key.key,
@@ -177,4 +186,3 @@ class Shell:
             code=code,
             message=message.replace("\x00", ""),
         )
-        self.store.write_attempt(connection, attempt)

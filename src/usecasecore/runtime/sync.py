@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Select
+from sqlalchemy import ColumnElement, Connection, Engine, Select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
+from usecasecore.errors import Conflict, Rejected
 from usecasecore.messages import Command, Result
 from usecasecore.runtime.action_table import ActionTable
+from usecasecore.runtime.batch import Batch, Decided
+from usecasecore.runtime.bulk import ANSWERS, Bulk, KeyOf, all_decided
 from usecasecore.runtime.call import Asked, Call
 from usecasecore.runtime.caller import join
 from usecasecore.runtime.database import check_database, command_engine, create_ledger, shares_one_connection
@@ -26,12 +29,14 @@ from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.possible import WhatIsPossible
 from usecasecore.runtime.reading import Question, ReadingSession, after_failure
 from usecasecore.runtime.retry import typed
+from usecasecore.runtime.selection import Progress, Selection
 from usecasecore.runtime.session import CommandSession
 from usecasecore.runtime.shell import Shell
 from usecasecore.runtime.transaction import Transaction
 from usecasecore.runtime.work import OneCommand, SeveralCommands, Work
 from usecasecore.steps import Step
 from usecasecore.tenancy import Tenancy
+from usecasecore.usecase import UseCase
 
 __all__ = ["Runtime"]
 
@@ -46,6 +51,7 @@ class Runtime:
         application: What it runs.
         engine: On what.
         ledger_schema: The schema that the ledger lives in; None for the connection's default.
+        tenancy: Which column of the aggregates is the tenant; None where tenants are not kept apart.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class Runtime:
         self.application = application
         self.engine = engine
         self.ledger_schema = ledger_schema
+        self.tenancy = tenancy
         self._shell = Shell(engine, application, clock, limits, ledger_schema, tenancy)
         self._commands = command_engine(engine, self._shell.limits)
         self._actions = ActionTable(self._shell.plans, application.policy)
@@ -167,6 +174,116 @@ class Runtime:
                 self._check_on(session.connection())
             return join(self._shell, plan, call, session)
         return self._until_decided(OneCommand(self._shell, plan, call))
+
+    def execute_many(
+        self,
+        commands: Iterable[Command[R]],
+        /,
+        *,
+        actor: Actor = ANONYMOUS,
+        key_of: KeyOf | None = None,
+        batch: int = 500,
+        skip_locked: bool = False,
+        reason: str | None = None,
+        request_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> Iterator[Outcome[R] | Rejected | Conflict]:
+        """Run commands of one use case, many in each transaction; yield what became of each, in their order.
+
+        Nothing is run before the results are asked for; they come batch by batch, when the batch is committed. `commands` is read as far as
+        that needs, so that neither it nor the results have to fit into memory. Each command has the whole shell: validation, key, lock,
+        policy, version, guards, `apply`, audit entry, events. A refusal is that command's result, and spoils nothing.
+
+        A use case shares transactions where it loads one aggregate by its key and creates and deletes none, and as long as its code
+        (policy, guards, `apply`) asks the database nothing; any other works too, with a transaction for each command. Of two commands on
+        the same aggregate the second one goes into the next batch. See `docs/guide/bulk.md`.
+
+        Args:
+            commands: Of one type.
+            actor: Who asks.
+            key_of: Returns a command's idempotency key. A second run under the same keys goes on where the first one stopped.
+            batch: How many commands share a transaction, 1 to 5,000.
+            skip_locked: Whether a row that somebody else has locked is `AggregateBusy` at once; else when it still is after the
+                runtime's `lock_timeout`.
+            reason: Why, for the audit entries.
+            request_id: As for `execute`.
+            correlation_id: As for `execute`.
+            causation_id: As for `execute`.
+
+        Raises:
+            ValueError: If the size of a batch is out of its range.
+            TypeError: If a command is of another type than the first.
+            UseCaseError: As `execute`, for what is no one command's: the batches before it are committed, nothing of this one.
+            Exception: Whatever else user code raised; likewise.
+        """
+        asked = Asked(
+            actor=actor,
+            reason=reason,
+            request_id=request_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+        return self._many(Bulk(self._shell, asked, batch=batch, skip_locked=skip_locked, key_of=key_of), commands)
+
+    def transition_where(
+        self,
+        use_case: type[UseCase[Any, Any, Any]] | str,
+        /,
+        *where: ColumnElement[bool],
+        actor: Actor = ANONYMOUS,
+        command: Callable[..., Command[Any]] | None = None,
+        run_id: str | None = None,
+        batch: int = 500,
+        skip_locked: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> Progress:
+        """Run a use case on every aggregate that the conditions find, in batches; return how many it took effect on.
+
+        The keys are read page by page, in their order, without a lock: whether the conditions still hold when a row is locked is not looked
+        at again; what must hold then is for guards and policies to say. The keys of the commands are made of the run's id and the aggregate's key.
+
+        Args:
+            use_case: One whose command names one aggregate by its key; or its name.
+            where: Conditions on the aggregate's columns.
+            actor: Who asks.
+            command: Makes the command of the fields of the key, for a command that wants further ones; by default its class.
+            run_id: Names the run, 1 to 190 printable ASCII characters. A second one by the same id goes on where the first one stopped.
+            batch: As for `execute_many`.
+            skip_locked: As for `execute_many`.
+            progress: Is called after each batch, with what has been done so far.
+            reason: As for `execute_many`.
+            request_id: As for `execute`.
+            correlation_id: As for `execute`.
+            causation_id: As for `execute`.
+
+        Raises:
+            DefinitionError: If the application has no such use case, or its command doesn't name one aggregate by the key.
+            ValueError: If the run's id can't be part of a key, or the size of a batch is out of its range.
+            UseCaseError: As `execute_many`.
+            Exception: Whatever else user code raised.
+        """
+        selection = Selection(self._shell, use_case, where, actor=actor, command=command, run_id=run_id)
+        asked = Asked(
+            actor=actor,
+            reason=reason,
+            request_id=request_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+        bulk = Bulk(self._shell, asked, batch=batch, skip_locked=skip_locked, key_of=selection.key_of)
+        so_far, after = Progress(selection.run_id), None
+        while keys := self._ask(selection.page(after, batch)):
+            after = keys[-1]
+            decided = self._many(bulk, map(selection.command, keys))
+            so_far = so_far.after(dict(zip(map(selection.text_of, keys), decided, strict=True)))
+            if progress is not None:
+                progress(so_far)
+        return so_far
 
     def explain(
         self,
@@ -306,6 +423,23 @@ class Runtime:
             Exception: Whatever `work` raised; nothing changed.
         """
         return self._until_decided(SeveralCommands(self._shell, work, idempotency_key))
+
+    def _many(self, bulk: Bulk, commands: Iterable[Command[Any]]) -> Iterator[Any]:
+        for command in commands:
+            if (full := bulk.take(command)) is not None:
+                yield from self._batch(full)
+        if (rest := bulk.rest()) is not None:
+            yield from self._batch(rest)
+
+    def _batch(self, batch: Batch) -> list[Decided]:
+        if batch.together:
+            self._until_decided(batch)
+        for place, work in batch.alone():
+            try:
+                batch.results[place] = self._until_decided(work)
+            except ANSWERS as answer:
+                batch.results[place] = answer
+        return all_decided(batch)
 
     def _ask(self, question: Question[T]) -> T:
         if not self._checked:
