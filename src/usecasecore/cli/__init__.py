@@ -24,6 +24,7 @@ from usecasecore.cli import (
     idempotency,
     lifecycle,
     outbox,
+    run,
     usecase,
     verification,
 )
@@ -60,6 +61,7 @@ _app.add_typer(idempotency.commands, name="idempotency")
 _app.add_typer(db.commands, name="db")
 _app.command("verify")(verification.verify)
 _app.command()(explain.explain)
+_app.command()(run.run)
 
 
 @_app.callback()

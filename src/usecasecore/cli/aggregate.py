@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from usecasecore.runtime.explanation import Action
     from usecasecore.runtime.view import View
 
-__all__ = ["commands"]
+__all__ = ["actor_of", "commands"]
 
 commands = group("One aggregate: where it is, and what can be done with it. Changes nothing.")
 
@@ -52,7 +52,7 @@ def show(
     found = application.lifecycles.get(lifecycle)
     if found is None:
         raise unknown("lifecycle", lifecycle, application.lifecycles)
-    who = _actor(actor, role, tenant)
+    who = actor_of(actor, role, tenant)
     note(
         f"actor: {clean(who)}"
         if who
@@ -68,7 +68,12 @@ def show(
         print_lines(_why_text(view, found, actions[0]))
 
 
-def _actor(text: str | None, roles: list[str] | None, tenant: str | None) -> Actor | None:
+def actor_of(text: str | None, roles: list[str] | None, tenant: str | None) -> Actor | None:
+    """Return the actor that the options name; None where they name none.
+
+    Raises:
+        Failure: If the text is no actor, or only a role or a tenant is named.
+    """
     from usecasecore.context import Actor
 
     if text is None:

@@ -19,7 +19,7 @@ from usecasecore.cli.output import age, heading, indented, note, print_json, pri
 if TYPE_CHECKING:
     from usecasecore.ledger.keys import KeyStatus
 
-__all__ = ["commands"]
+__all__ = ["commands", "interruptible"]
 
 commands = group("The idempotency keys, and the results that are stored under them.")
 
@@ -73,7 +73,7 @@ def _prune(database: Database, now: datetime, batch: int) -> tuple[int, bool]:
     from usecasecore.ledger.keys import prune_keys
 
     deleted = 0
-    with _interruptible() as interrupted:
+    with interruptible() as interrupted:
         while not interrupted:
             found = database.write(lambda connection: prune_keys(connection, database.schema, now=now, limit=batch))
             deleted += found
@@ -83,7 +83,7 @@ def _prune(database: Database, now: datetime, batch: int) -> tuple[int, bool]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[list[int]]:
+def interruptible() -> Iterator[list[int]]:
     """Yield a list that Ctrl-C puts something into, so that the batch is finished and counted; a second Ctrl-C interrupts at once."""
     seen: list[int] = []
 
