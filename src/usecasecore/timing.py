@@ -118,8 +118,10 @@ class StepTimer:
         if not running or running[-1].step is not moment.step:
             return
         if moment.when is When.DURING:
-            self._keep(moment.use_case, moment.step, _told(moment), now - running[-1].told)
-            running[-1].told = time.perf_counter()
+            # Where others watch too, facts are told that nobody here asked for.
+            if isinstance(moment.fact, Answer | Firing):
+                self._keep(moment.use_case, moment.step, _told(moment.fact), now - running[-1].told)
+                running[-1].told = time.perf_counter()
             return
         one = running.pop()
         if not running:
@@ -132,10 +134,8 @@ class StepTimer:
         self._seen.setdefault((use_case, step, function), deque(maxlen=KEPT)).append(seconds)
 
 
-def _told(moment: Moment) -> str:
-    fact = moment.fact
+def _told(fact: Answer | Firing) -> str:
     if isinstance(fact, Answer):
         return f"policy.{fact.question}"
-    assert isinstance(fact, Firing)
     guards = ", ".join(verdict.guard for verdict in fact.verdicts)
     return f"guards of {fact.trigger}: {guards}" if guards else f"{fact.trigger} (no guards)"

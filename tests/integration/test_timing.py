@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.accounts import ADA, Account, Close, Deposit, Freeze, MakeDeposit, application, deposit_doing
+from tests.accounts import ADA, Account, Close, Deposit, Freeze, MakeDeposit, Open, application, deposit_doing
 from tests.bank import Bank
 from usecasecore import AllowAll, Policy, PolicyRequest
 from usecasecore.errors import GuardRejected
@@ -100,3 +100,10 @@ def test_when_it_is_closed_it_sees_nothing_more(bank: Bank) -> None:
     bank.open()
     assert timer.times() == ()
     assert timer.slowest() is None
+
+
+def test_a_command_that_creates_and_its_replay_are_timed_too(bank: Bank) -> None:
+    with StepTimer() as timer:
+        results = [bank.runtime.run(Open(owner="ada"), actor=ADA, idempotency_key="k") for _ in range(2)]
+    assert [one.replayed for one in results] == [False, True]
+    assert [one.runs for one in timer.times() if one.step is Step.COMMIT] == [1]
