@@ -21,7 +21,9 @@ __all__ = [
     "Creation",
     "Firing",
     "Moment",
+    "Record",
     "Replay",
+    "Request",
     "Step",
     "Verdict",
     "Watcher",
@@ -69,11 +71,13 @@ class Verdict:
         edge: The `lifecycle.Edge` it was asked for.
         guard: Its name.
         passed: Whether the edge may be taken as far as this guard goes: for an `unless`, whether it said no.
+        reason: What a refusal by it says.
     """
 
     edge: Any
     guard: str
     passed: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,30 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """A command as it was sent, before anything of it is checked; a fact of `validate`.
+
+    Attributes:
+        command: The command; its `repr` is redacted, its values are not.
+        actor: Who asks.
+    """
+
+    command: Any
+    actor: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What an accepted command writes beside its aggregates; a fact of `audit`.
+
+    Attributes:
+        entries: The `ledger.entries.Entries`; audit values are redacted in them, the result and the payloads are not.
+    """
+
+    entries: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the policy said; a fact of `policy`.
 
@@ -163,9 +191,9 @@ class Moment:
 
 Watcher: TypeAlias = Callable[[Moment], None]
 
-Wanted: TypeAlias = Step | type[Firing] | type[Creation] | type[Replay] | type[Answer]
+Wanted: TypeAlias = Step | type[Firing] | type[Creation] | type[Replay] | type[Answer] | type[Request] | type[Record]
 
-_EVERYTHING: frozenset[Wanted] = frozenset({*Step, Firing, Creation, Replay, Answer})
+_EVERYTHING: frozenset[Wanted] = frozenset({*Step, Firing, Creation, Replay, Answer, Request, Record})
 
 watchers: tuple[Watcher, ...] = ()
 """Who watches."""

@@ -401,7 +401,9 @@ class Lifecycle(Bindable):
 
     def _tell(self, context: Any, aggregate: object, trigger: str, state: str, attempt: Attempt | None) -> None:
         verdicts = (
-            () if attempt is None else tuple(steps.Verdict(edge, guard.name, passed) for edge, guard, passed in attempt.asked)
+            ()
+            if attempt is None
+            else tuple(steps.Verdict(edge, guard.name, passed, guard.reason) for edge, guard, passed in attempt.asked)
         )
         taken = attempt.taken if attempt else None
         dest = (taken.dest or state) if taken else None

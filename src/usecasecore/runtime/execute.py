@@ -200,6 +200,8 @@ def _record(
     session.flush()
     session.enter(Step.AUDIT)
     entries = changes.entries(result, version, dict(detail))
+    if steps.Record in steps.wanted:
+        session.tell(steps.Record(entries))
     plan.store.write(session.connection(), entries, began=found.began, claimed=found.claimed, enter=session.enter)
     session.leave()
     return Outcome(result, call.key.key, False, version, call.command_id)

@@ -84,6 +84,8 @@ class Shell:
         if Step.VALIDATE not in steps.wanted:
             return plan, validated(plan, command, asked, self.clock(), self.limits)
         steps.tell(Moment(Step.VALIDATE, When.BEFORE, plan.name))
+        if steps.Request in steps.wanted:
+            steps.tell(Moment(Step.VALIDATE, When.DURING, plan.name, fact=steps.Request(command, asked.actor)))
         call = validated(plan, command, asked, self.clock(), self.limits)
         steps.tell(Moment(Step.VALIDATE, When.AFTER, plan.name, call.command_id))
         return plan, call
