@@ -27,6 +27,7 @@ from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.possible import WhatIsPossible
 from usecasecore.runtime.reading import Question, ReadingSession, after_failure
+from usecasecore.runtime.rehearsal import Rehearsal
 from usecasecore.runtime.retry import typed
 from usecasecore.runtime.selection import Progress, Selection
 from usecasecore.runtime.session import CommandSession
@@ -240,6 +241,7 @@ class AsyncRuntime:
         request_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        rehearse: bool = False,
     ) -> Explanation:
         """Return what `execute` would do with a command, and every reason why it would refuse it; see `Runtime.explain`."""
         asked = Asked(
@@ -251,8 +253,21 @@ class AsyncRuntime:
             correlation_id=correlation_id,
             causation_id=causation_id,
         )
+        if rehearse:
+            return await self._rehearse(command, asked)
         question = WouldItRun(self._shell, command, asked)
         return question.known if question.known is not None else await self._ask(question)
+
+    async def _rehearse(self, command: Command[Any], asked: Asked) -> Explanation:
+        rehearsal = Rehearsal.of(self._shell, command, asked)
+        if isinstance(rehearsal, Explanation):
+            return rehearsal
+        try:
+            with rehearsal.watched():
+                outcome = await self._until_decided(rehearsal)
+        except Exception as error:  # noqa: BLE001 - raised there, unless it is a refusal
+            return rehearsal.refused(error)
+        return rehearsal.accepted(outcome)
 
     async def allowed(self, aggregate: type[Any], key: Any, *, actor: Actor = ANONYMOUS) -> Actions:
         """Return what can be done with an aggregate, as it is now; see `Runtime.allowed`."""
@@ -343,7 +358,8 @@ class AsyncRuntime:
                     # A second cancellation must not leave the connection with a transaction in it.
                     await asyncio.shield(session.run_sync(_discard))
                 if isinstance(decision, Exception):
-                    await self._record(work.last, decision, inner)
+                    if work.recorded:
+                        await self._record(work.last, decision, inner)
                     raise decision
                 if inner.step is Step.COMMIT:
                     work.ask_the_key()

@@ -120,6 +120,8 @@ class Batch:
         results: What became of each, in the order given; None while it is not decided.
     """
 
+    recorded = True
+
     def __init__(self, shell: Shell, plan: Plan, rows: LockedRows | None, manner: Manner) -> None:
         self.results: list[Decided | None] = []
         self.calls: list[Call | None] = []
@@ -348,7 +350,9 @@ class Batch:
         session.flush()
         session.enter(Step.AUDIT)
         if attempt.accepted:
-            self._plan.store.write_many(session.connection(), self._entries(attempt), began=attempt.began, enter=session.enter)
+            self._plan.store.write_many(
+                session.connection(), self._entries(session, attempt), began=attempt.began, enter=session.enter
+            )
         if attempt.refused:
             self._plan.store.write_attempts(session.connection(), attempt.refused)
         session.leave()
@@ -356,10 +360,12 @@ class Batch:
             call = accepted.one.call
             attempt.decided[accepted.one.place] = Outcome(accepted.result, call.key.key, False, accepted.version, call.command_id)
 
-    def _entries(self, attempt: _Attempt) -> list[Entries]:
+    def _entries(self, session: CommandSession, attempt: _Attempt) -> list[Entries]:
         made = []
         for accepted in attempt.accepted:
             self._current = accepted.one
             made.append(accepted.changes.entries(accepted.result, accepted.version, accepted.detail))
+            if steps.Record in steps.wanted:
+                session.tell(steps.Record(made[-1]))
         self._current = None
         return made

@@ -9,6 +9,7 @@ from typing import Any
 
 from usecasecore.errors import Refusal
 from usecasecore.lifecycle.examination import GuardAnswer
+from usecasecore.runtime.story import Story
 
 __all__ = ["Action", "Actions", "Explanation", "Possibility"]
 
@@ -28,6 +29,7 @@ class Explanation:
         destination: Name of the state that it would lead to; None where it would be refused before, or stays out of it.
         possible_from: The states for which the trigger is declared, in the order declared.
         guards: What each guard says, of each candidate in order; empty where it isn't the actor's to know.
+        story: What it did, where it was rehearsed; then `refusals` has at most one, and `apply`'s own is among them.
     """
 
     use_case: str
@@ -39,6 +41,7 @@ class Explanation:
     destination: str | None = None
     possible_from: tuple[str, ...] = ()
     guards: tuple[GuardAnswer, ...] = ()
+    story: Story | None = None
 
     @property
     def would_run(self) -> bool:
@@ -64,6 +67,8 @@ class Explanation:
         for answer in self.guards:
             if answer.passed is False and (answer.guard, answer.reason) not in known:
                 yield f"  also: {answer.reason} (guard {answer.guard!r})"
+        if self.story is not None:
+            yield str(self.story)
 
 
 class Possibility(StrEnum):

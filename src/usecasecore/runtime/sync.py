@@ -28,6 +28,7 @@ from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.possible import WhatIsPossible
 from usecasecore.runtime.reading import Question, ReadingSession, after_failure
+from usecasecore.runtime.rehearsal import Rehearsal
 from usecasecore.runtime.retry import typed
 from usecasecore.runtime.selection import Progress, Selection
 from usecasecore.runtime.session import CommandSession
@@ -297,6 +298,7 @@ class Runtime:
         request_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        rehearse: bool = False,
     ) -> Explanation:
         """Return what `execute` would do with a command, as things are now, and every reason why it would refuse it.
 
@@ -315,6 +317,9 @@ class Runtime:
             request_id: As for `execute`.
             correlation_id: As for `execute`.
             causation_id: As for `execute`.
+            rehearse: Whether to run it all, `apply` and the writing included, and to roll it back instead of committing: the answer then
+                holds the story of what it did, which is for developers and not for the actor. It locks, as `execute` does. What
+                your code does outside of the transaction is done.
 
         Raises:
             Conflict: If the database could not be asked; asking again may succeed.
@@ -331,8 +336,21 @@ class Runtime:
             correlation_id=correlation_id,
             causation_id=causation_id,
         )
+        if rehearse:
+            return self._rehearse(command, asked)
         question = WouldItRun(self._shell, command, asked)
         return question.known if question.known is not None else self._ask(question)
+
+    def _rehearse(self, command: Command[Any], asked: Asked) -> Explanation:
+        rehearsal = Rehearsal.of(self._shell, command, asked)
+        if isinstance(rehearsal, Explanation):
+            return rehearsal
+        try:
+            with rehearsal.watched():
+                outcome = self._until_decided(rehearsal)
+        except Exception as error:  # noqa: BLE001 - raised there, unless it is a refusal
+            return rehearsal.refused(error)
+        return rehearsal.accepted(outcome)
 
     def allowed(self, aggregate: type[Any], key: Any, *, actor: Actor = ANONYMOUS) -> Actions:
         """Return what can be done with an aggregate, as it is now: yes, no with the reasons, or that it depends on the command.
@@ -471,7 +489,8 @@ class Runtime:
                     session.discard()
                 # Raised here and not in the handler: an error of ours must not drag the driver's along as its context.
                 if isinstance(decision, Exception):
-                    self._record(work.last, decision, session)
+                    if work.recorded:
+                        self._record(work.last, decision, session)
                     raise decision
                 if session.step is Step.COMMIT:
                     work.ask_the_key()

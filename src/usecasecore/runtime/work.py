@@ -26,9 +26,11 @@ class Work(Protocol[T_co]):
 
     Attributes:
         retry: Decides what follows on a failure.
+        recorded: Whether a failure is written into the attempt log.
     """
 
     retry: Retry
+    recorded: bool
 
     @property
     def last(self) -> tuple[Plan, Call] | None:
@@ -45,6 +47,8 @@ class Work(Protocol[T_co]):
 
 class OneCommand:
     """A command in a transaction of its own."""
+
+    recorded = True
 
     def __init__(self, shell: Shell, plan: Plan, call: Call) -> None:
         self.retry = Retry(plan.name, call.key.key, shell.limits)
@@ -70,6 +74,8 @@ class OneCommand:
 
 class SeveralCommands(Generic[T]):
     """What a function does with a transaction."""
+
+    recorded = True
 
     def __init__(self, shell: Shell, function: Callable[[Transaction], T], key: str | None) -> None:
         self._key, self._fresh = key or str(uuid7()), key is None
