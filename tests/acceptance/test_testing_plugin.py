@@ -389,3 +389,56 @@ def test_a_mark_that_is_wrong_says_how_it_is_written(run: Run, test: str, said: 
     result = run(f"import pytest\n{test}\n", "--maxfail=1")
     assert result.ret != 0
     result.stdout.fnmatch_lines([said])
+
+
+STORIES = """
+from plugin_orders import Create, Submit, app
+from sqlalchemy import create_engine
+from usecasecore import Runtime
+
+
+def test_with_our_fixtures(usecasecore_runtime):
+    order = usecasecore_runtime.execute(Create(total=0))
+    usecasecore_runtime.execute(Submit(order_id=order.order_id))
+
+
+def test_that_passes(given):
+    given("order", total=1)
+
+
+def test_with_a_runtime_of_its_own(tmp_path):
+    from plugin_orders import Base
+
+    engine = create_engine(f"sqlite:///{tmp_path}/own.db")
+    Base.metadata.create_all(engine)
+    try:
+        Runtime(engine, app, create=True).execute(Create(total=17))
+        assert False
+    finally:
+        engine.dispose()
+"""
+
+
+def test_a_failure_shows_what_the_last_commands_did(run: Run, url: str) -> None:
+    result = run(STORIES, "--usecasecore-url", url)
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*- what the last commands did -*",
+            "CreateOrder: Create(total=0) by *",
+            "*create: order *, version 1, new -> draft",
+            "  committed (* statements)",
+            "SubmitOrder: Submit(order_id=*",
+            "  fire        guard: has_value: no (an order must be worth something before it is submitted)",
+            "*it ended here",
+            "  rolled back: nothing of it is left (* statement*)",
+        ]
+    )
+    assert result.stdout.str().count("what the last commands did") == 1
+
+
+@pytest.mark.parametrize(("which", "sections"), [("all", 2), ("none", 0)])
+def test_stories_are_shown_of_all_tests_or_of_none(run: Run, which: str, sections: int) -> None:
+    shown = run(STORIES, f"--usecasecore-story={which}").stdout.str()
+    assert shown.count("what the last commands did") == sections
+    assert ("CreateOrder: Create(total=17) by" in shown) == bool(sections)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from usecasecore.application import Application
     from usecasecore.context import Actor
     from usecasecore.runtime import Runtime
+    from usecasecore.runtime.storyteller import Storyteller
     from usecasecore.testing.clock import CountedIds, SetClock
     from usecasecore.testing.database import Prepare
     from usecasecore.testing.factories import Factories
@@ -25,12 +26,21 @@ if TYPE_CHECKING:
 _COMMITS = "usecasecore_commits"
 _MATRIX = "lifecycle_matrix"
 _VARIABLE = "USECASECORE_TEST_URL"
+_STORIES = 3
+_TELLER: pytest.StashKey[Storyteller] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that says which database to test on."""
     told = "the database that the fixtures of usecasecore run on: sqlite:// (in memory, the default) or a PostgreSQL URL"
     parser.getgroup("usecasecore", "tests of use cases (usecasecore)").addoption("--usecasecore-url", metavar="URL", help=told)
+    parser.getgroup("usecasecore").addoption(
+        "--usecasecore-story",
+        choices=("fixtures", "all", "none"),
+        default="fixtures",
+        help="show what the last commands of a failed test did: of tests that use the fixtures of usecasecore (the default), "
+        "of all, or of none",
+    )
     parser.addini("usecasecore_url", f"{told}; --usecasecore-url and ${_VARIABLE} win over it", default="")
 
 
@@ -64,6 +74,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     except (LookupError, ValueError) as error:
         pytest.fail(str(error), pytrace=False)
     metafunc.parametrize("cell", cells, ids=map(str, cells), indirect=True)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Write down what the commands of a test do, where that may be shown."""
+    which = item.config.getoption("usecasecore_story")
+    if which == "none" or (which == "fixtures" and "usecasecore_engine" not in getattr(item, "fixturenames", ())):
+        return (yield)
+    from usecasecore.runtime.storyteller import Storyteller
+
+    item.stash[_TELLER] = teller = Storyteller(_STORIES)
+    with teller.listening():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the stories to the report of a failure."""
+    report = yield
+    teller = item.stash.get(_TELLER, None)
+    if report.failed and teller is not None and (stories := teller.stories):
+        report.sections.append(("what the last commands did", "\n\n".join(map(str, stories))))
+    return report
 
 
 @pytest.fixture(scope="session")
