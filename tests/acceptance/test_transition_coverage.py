@@ -32,7 +32,8 @@ ALL = {
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The sample project in a directory of its own, which is the current one."""
-    for name in ("GITHUB_STEP_SUMMARY", "USECASECORE_APP", "PYTEST_ADDOPTS"):
+    # The processes of the sample are not those of a run that is recorded itself.
+    for name in ("GITHUB_STEP_SUMMARY", "USECASECORE_APP", "PYTEST_ADDOPTS", "USECASECORE_COVERAGE"):
         monkeypatch.delenv(name, raising=False)
     for name, text in FILES.items():
         path = pytester.path / name

