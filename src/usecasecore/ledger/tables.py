@@ -141,8 +141,6 @@ def _head(metadata: MetaData) -> Table:
         Column("version", BigInteger, nullable=False),
         Column("hash", LargeBinary(32), nullable=False),
         Column("anchored_version", BigInteger),
-        # Every command updates one row, and no index of it: with room on the page that is a heap-only update.
-        postgresql_with={"fillfactor": "70"},
     )
 
 
