@@ -15,12 +15,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, bindparam, create_engine, select, text
+from sqlalchemy import Connection, create_engine, select
 
 from benchmarks import databases, ours, tickets
 from usecasecore import Actor, Application, Runtime
-from usecasecore.ledger import ledger_tables, store
+from usecasecore.ledger import ledger_tables, store, write_sql
 from usecasecore.ledger.entries import Entries
+from usecasecore.ledger.write_sql import DriverSql
 
 Perform = Callable[[UUID, str], object]
 
@@ -28,31 +29,15 @@ Perform = Callable[[UUID, str], object]
 class UnchainedPostgres(store.PostgresStore):
     """Writes what the ledger had before there was a chain."""
 
-    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Any) -> None:
-        parameters = store._json_parameters(store._idempotency_row(entries))
-        parameters["audit"] = store._rows_as_json(store._audit_rows(entries))
-        parameters["outbox"] = store._rows_as_json(store._outbox_rows(entries))
-        parameters["began"] = began
-        connection.execute(_unchained(self), parameters).one()
+    def _statement(self, claimed: bool, personal: bool) -> DriverSql:
+        if not hasattr(self, "unchained"):
+            self.unchained = _Unchained(self.tables, self._dialect).statement(claimed=claimed, personal=personal)
+        return self.unchained
 
 
-def _unchained(of: UnchainedPostgres) -> Any:
-    if not hasattr(of, "statement"):
-        tables = of.tables
-        names = [column.name for column in tables.idempotency.c]
-        keep = (
-            f"insert into {store._quoted(tables.idempotency)} ({', '.join(names)}) select {', '.join(f':uc_{name}' for name in names)} "
-            "where now() = :began on conflict do nothing returning 1"
-        )
-        audited = store._insert_rows(tables.audit, "audit")
-        sent = store._insert_rows(tables.outbox, "outbox")
-        statement = text(
-            f"with kept as ({keep}), audited as ({audited}), sent as ({sent}) select exists(select 1 from kept), now() = :began"
-        )
-        kinds = {f"uc_{name}": tables.idempotency.c[name].type for name in names}
-        began = bindparam("began", type_=tables.idempotency.c.created_at.type)
-        of.statement = statement.bindparams(began, *(bindparam(name, type_=kind) for name, kind in kinds.items()))  # type: ignore[attr-defined]
-    return of.statement  # type: ignore[attr-defined]
+class _Unchained(write_sql._Writing):
+    def _chained(self, began: str) -> str:
+        return f"audited as ({self._inserted('audit', 'audit', began)})"
 
 
 class UnchainedSqlite(store.SqliteStore):
@@ -74,7 +59,7 @@ def performer(url: str, *, chained: bool, clients: int) -> Perform:
     runtime = Runtime(engine, Application([ours.AnswerTicket], policy=ours.AgentsOnly(), name="tickets"))
     if not chained:
         tables, dialect = ledger_tables(), engine.dialect
-        without = UnchainedPostgres(tables) if dialect.name == "postgresql" else UnchainedSqlite(tables, dialect)
+        without = UnchainedPostgres(tables, dialect) if dialect.name == "postgresql" else UnchainedSqlite(tables, dialect)
         for plan in runtime._shell._plans.values():
             plan.store = without
     return lambda ticket_id, key: runtime.execute(

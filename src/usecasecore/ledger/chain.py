@@ -8,7 +8,8 @@ NULL. JSON columns go in as the text that is stored. Then
 
 where the previous hash is that of the same aggregate's entry before, and 32 zero bytes for the first entry and for entries
 without an aggregate. PostgreSQL computes it inside of the statement that writes the entry, where alone its clock and the head
-can be read under the lock; on SQLite `entry_hash` does, and verification always does. `body` and `body_sql` must agree, and
+can be read under the lock: it gets the body but for its last field, which is that clock's. On SQLite `entry_hash` does, and
+verification makes the whole body in SQL of what is stored. `body` and `body_sql` must agree, and
 neither may ever change for a version that was written: `tests/golden/audit_hash.json` holds them to that. A new column of the
 audit table that has to be protected makes a new version.
 """
@@ -36,6 +37,7 @@ __all__ = [
     "hash_of_body",
     "hash_sql",
     "instant_text",
+    "unstamped_body",
 ]
 
 HASH_VERSION = 1
@@ -84,6 +86,11 @@ def body(row: Mapping[str, Any]) -> str:
     return "".join(_part(row[name]) for name in FIELDS)
 
 
+def unstamped_body(row: Mapping[str, Any]) -> str:
+    """Return the body of an entry without its last field, `recorded_at`, which the database knows when it writes the entry."""
+    return "".join(_part(row[name]) for name in FIELDS[:-1])
+
+
 def entry_hash(previous: bytes | None, row: Mapping[str, Any]) -> bytes:
     """Return the hash of an entry (32 bytes) that follows on the one with the previous hash; None for the first of a chain."""
     return hash_of_body(previous or GENESIS, body(row).encode())
@@ -99,15 +106,16 @@ def instant_text(instant: datetime) -> str:
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-def body_sql(table: Table, dialect: str, row: str) -> str:
+def body_sql(table: Table, dialect: str, row: str, fields: tuple[str, ...] = FIELDS) -> str:
     """Return the SQL expression for the body of an entry.
 
     Args:
         table: The audit table, for the types of its columns.
         dialect: `postgresql` or `sqlite`.
         row: The name under which the entry's columns are found.
+        fields: For a part of the body: the fields of it.
     """
-    return " || ".join(f"""coalesce({_part_sql(table.c[name].type, f'{row}."{name}"', dialect)}, '-')""" for name in FIELDS)
+    return " || ".join(f"""coalesce({_part_sql(table.c[name].type, f'{row}."{name}"', dialect)}, '-')""" for name in fields)
 
 
 def hash_sql(previous: str, content: str) -> str:

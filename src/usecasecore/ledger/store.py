@@ -1,8 +1,7 @@
 """Reading and writing the ledger on an open transaction: the port of the runtime to the bookkeeping tables.
 
 How it works. On SQLite a statement costs little, and SQLAlchemy's way to it much: `SqliteStore` sends SQL that is made once.
-`PostgresStore` writes everything in one statement, because there each statement is a round trip: the rows travel as one JSON
-array for each table, so that the text of the statement is the same for any number of events, and its plan is prepared once.
+`PostgresStore` writes everything in one statement, because there each statement is a round trip (see `write_sql`).
 That statement also says whether it ran in the transaction that the runtime began (user code may have ended it with SQL that
 nobody sees) and whether the key was still free. It links each audit entry to the head of its aggregate and hashes it (see
 `chain`): its snapshot was taken when the aggregate was locked already, so it sees the last head. JSON payloads are passed as
@@ -12,7 +11,7 @@ text, and stay that text.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeAlias
@@ -25,7 +24,6 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Insert,
-    LargeBinary,
     Table,
     Text,
     TextClause,
@@ -40,9 +38,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from usecasecore.errors import DefinitionError
-from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_sql, entry_hash, hash_sql
+from usecasecore.ledger.chain import GENESIS, HASH_VERSION, entry_hash, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.tables import LedgerTables
+from usecasecore.ledger.write_sql import CHAINED, DriverSql, write_sql, written
 from usecasecore.steps import Step
 
 __all__ = ["STORED", "KeyTaken", "PostgresStore", "Store", "TransactionGone", "store_for"]
@@ -65,7 +64,7 @@ def store_for(dialect: Dialect, tables: LedgerTables) -> Store:
         DefinitionError: If there is none: what can't be tested is not promised.
     """
     if dialect.name == "postgresql":
-        return PostgresStore(tables)
+        return PostgresStore(tables, dialect)
     if dialect.name == "sqlite":
         return SqliteStore(tables, dialect)
     raise DefinitionError(f"commands run on PostgreSQL and SQLite, not on {dialect.name}")
@@ -191,7 +190,7 @@ class _Prepared:
     """An INSERT as text, and what turns its values into the driver's."""
 
     def __init__(self, table: Table, dialect: Dialect, *, chained: bool = False) -> None:
-        self._names = (*_written(table), *_CHAINED) if chained else _written(table)
+        self._names = (*written(table), *CHAINED) if chained else written(table)
         places = ", ".join("?" * len(self._names))
         columns = ", ".join(f'"{name}"' for name in self._names)
         name = dialect.identifier_preparer.format_table(table)
@@ -214,6 +213,11 @@ class PostgresStore(Store):
     """The ledger on PostgreSQL, in one round trip."""
 
     json_is_a_type = True
+
+    def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
+        super().__init__(tables)
+        self._dialect = dialect
+        self._statements: dict[tuple[bool, bool], DriverSql] = {}
 
     def claim(
         self,
@@ -246,38 +250,37 @@ class PostgresStore(Store):
 
     def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Enter) -> None:
         """Write everything in one statement; see `Store.write`."""
-        parameters = _json_parameters(_idempotency_row(entries))
-        parameters["audit"] = _rows_as_json(_audit_rows(entries))
-        enter(Step.MESSAGES)
-        parameters["outbox"] = _rows_as_json(_outbox_rows(entries))
-        parameters["began"] = began
-        if entries.personal:
-            parameters["personal"] = _rows_as_json([{**row, "salt": row["salt"].hex()} for row in _personal_rows(entries)])
-        enter(Step.RESULT)
-        kept, same = connection.execute(_write_all(self.tables, claimed, bool(entries.personal)), parameters).one()
-        if not same:
-            raise TransactionGone
-        if not kept:
-            raise KeyTaken
+        self._write(connection, (entries,), began, claimed, enter)
 
     def write_many(self, connection: Connection, many: Sequence[Entries], *, began: datetime | None, enter: Enter) -> None:
-        """Write everything in one statement, the keys too as one JSON array; see `Store.write_many`."""
-        keys = [_idempotency_row(entries) for entries in many]
-        for key in keys:
-            key["fingerprint"] = key["fingerprint"].hex()
-        parameters = {"kept": _rows_as_json(keys), "audit": _rows_as_json([row for one in many for row in _audit_rows(one)])}
+        """Write everything in one statement; see `Store.write_many`."""
+        self._write(connection, many, began, False, enter)
+
+    def _write(
+        self, connection: Connection, many: Sequence[Entries], began: datetime | None, claimed: bool, enter: Enter
+    ) -> None:
+        keys = _rows_as_json([_hexadecimal(_idempotency_row(one), "fingerprint") for one in many])
+        audit = _rows_as_json([{**row, "body": unstamped_body(row)} for one in many for row in _audit_rows(one)])
         enter(Step.MESSAGES)
-        parameters["outbox"] = _rows_as_json([row for one in many for row in _outbox_rows(one)])
-        personal = [{**row, "salt": row["salt"].hex()} for one in many for row in _personal_rows(one)]
+        values = {"began": began, "key": keys, "audit": audit}
+        values["outbox"] = _rows_as_json([row for one in many for row in _outbox_rows(one)])
+        personal = [_hexadecimal(row, "salt") for one in many for row in _personal_rows(one)]
         if personal:
-            parameters["personal"] = _rows_as_json(personal)
+            values["personal"] = _rows_as_json(personal)
         enter(Step.RESULT)
-        statement = _write_many(self.tables, bool(personal))
-        kept, same = connection.execute(statement, {**parameters, "began": began}).one()
+        statement = self._statement(claimed, bool(personal))
+        kept, same = connection.exec_driver_sql(statement.text, statement.parameters(values)).one()
         if not same:
             raise TransactionGone
         if kept != len(many):
             raise KeyTaken
+
+    def _statement(self, claimed: bool, personal: bool) -> DriverSql:
+        known = self._statements.get((claimed, personal))
+        if known is None:
+            known = write_sql(self.tables, self._dialect, claimed=claimed, personal=personal)
+            self._statements[claimed, personal] = known
+        return known
 
 
 def stored_result(row: Any, prefix: str = "") -> StoredResult:
@@ -298,7 +301,6 @@ def key_parameters(key: IdempotencyKey) -> dict[str, Any]:
 
 
 _ATTEMPT_FIELDS = ("id", "key", "aggregate", "aggregate_id", "version", "outcome", "code", "message")
-_CHAINED = ("recorded_at", "hash_version", "prev_hash", "hash")
 _SQLITE_CLOCK = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 STORED = ("fingerprint", "command_id", "version", "result_type", "result_version", "result")
 
@@ -333,14 +335,9 @@ def _insert(table: Table, json_is_a_type: bool = False) -> Insert:
             parameter = bindparam(column.name, type_=Text())
             texts[column.name] = cast(parameter, JSON) if json_is_a_type else parameter
     others: dict[str, Any] = {
-        column.name: bindparam(column.name) for column in table.c if column.name not in texts and column.name in _written(table)
+        column.name: bindparam(column.name) for column in table.c if column.name not in texts and column.name in written(table)
     }
     return insert(table).values({**others, **texts})
-
-
-def _written(table: Table) -> tuple[str, ...]:
-    left_to_others = {"attempts", "lease_owner", "lease_until", "delivered_at", "dead_at", "last_error", *_CHAINED}
-    return tuple(column.name for column in table.c if column.name not in left_to_others)
 
 
 def _idempotency_row(entries: Entries) -> dict[str, Any]:
@@ -400,13 +397,13 @@ def _rows_as_json(rows: list[dict[str, Any]]) -> str:
     return to_json(rows).decode()
 
 
-def _json_parameters(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"uc_{name}": value for name, value in row.items()}
+def _hexadecimal(row: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**row, name: row[name].hex()}
 
 
 @cache
 def _claim(tables: LedgerTables) -> TextClause:
-    table = _quoted(tables.idempotency)
+    table = postgresql.dialect().identifier_preparer.format_table(tables.idempotency)  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
     statement = text(
         f"""
         with settings as (select set_config('lock_timeout', :lock_timeout, true) as lock_timeout)
@@ -420,104 +417,3 @@ def _claim(tables: LedgerTables) -> TextClause:
     types = {name: tables.idempotency.c[name].type for name in ("fingerprint", "command_id", "created_at", "expires_at")}
     strings = {f"uc_{name}": tables.idempotency.c[name].type for name in ("tenant", "actor", "use_case", "key")}
     return statement.bindparams(*(bindparam(name, type_=kind) for name, kind in {**types, **strings}.items()))
-
-
-@cache
-def _write_all(tables: LedgerTables, claimed: bool, personal: bool) -> TextClause:
-    idempotency = _quoted(tables.idempotency)
-    names = [column.name for column in tables.idempotency.c]
-    if claimed:
-        changed = ("version", "result_type", "result_version", "result", "expires_at")
-        keep = (
-            f"update {idempotency} set {', '.join(f'{name} = :uc_{name}' for name in changed)} "
-            "where tenant = :uc_tenant and actor = :uc_actor and use_case = :uc_use_case and key = :uc_key "
-            "and now() = :began returning 1"
-        )
-        names = [*changed, "tenant", "actor", "use_case", "key"]
-    else:
-        keep = (
-            f"insert into {idempotency} ({', '.join(names)}) select {', '.join(f':uc_{name}' for name in names)} "
-            "where now() = :began on conflict do nothing returning 1"
-        )
-    statement = text(f"{_with_kept(tables, keep, personal)} select exists(select 1 from kept), now() = :began")
-    types = {f"uc_{name}": tables.idempotency.c[name].type for name in names}
-    return statement.bindparams(
-        bindparam("began", type_=tables.idempotency.c.created_at.type),
-        *(bindparam(name, type_=kind) for name, kind in types.items()),
-    )
-
-
-@cache
-def _write_many(tables: LedgerTables, personal: bool) -> TextClause:
-    keep = f"{_insert_rows(tables.idempotency, 'kept')} on conflict do nothing returning 1"
-    statement = text(f"{_with_kept(tables, keep, personal)} select (select count(*) from kept), now() = :began")
-    return statement.bindparams(bindparam("began", type_=tables.idempotency.c.created_at.type))
-
-
-def _with_kept(tables: LedgerTables, keep: str, personal: bool) -> str:
-    about = f"about as ({_insert_rows(tables.personal, 'personal')}), " if personal else ""
-    return f"with kept as ({keep}), {_chained_audit(tables)}, {about}sent as ({_insert_rows(tables.outbox, 'outbox')})"
-
-
-def _chained_audit(tables: LedgerTables) -> str:
-    """Return the steps that stamp, link, hash and insert the audit entries, and move the heads."""
-    names = _written(tables.audit)
-    audit, head = _quoted(tables.audit), _quoted(tables.head)
-    genesis = f"decode('{GENESIS.hex()}', 'hex')"
-    return f"""
-        stamped as materialized (
-            select rows.*, clock_timestamp() as recorded_at, coalesce(
-                (select head.hash from {head} head
-                 where head.aggregate = rows.aggregate and head.aggregate_id = rows.aggregate_id),
-                {genesis}) as prev_hash
-            from {_rows(tables.audit, "audit")} where now() = :began
-        ), bodied as (
-            select stamped.*, convert_to({body_sql(tables.audit, "postgresql", "stamped")}, 'UTF8') as body from stamped
-        ), hashed as materialized (
-            select bodied.*, {hash_sql("prev_hash", "body")} as hash from bodied
-        ), audited as (
-            insert into {audit} ({_columns((*names, *_CHAINED))})
-            select {_values(tables.audit, names)}, recorded_at, {HASH_VERSION}, prev_hash, hash from hashed
-        ), headed as (
-            insert into {head} (aggregate, aggregate_id, version, hash)
-            select aggregate, aggregate_id, version, hash from hashed where aggregate is not null
-            on conflict (aggregate, aggregate_id) do update set version = excluded.version, hash = excluded.hash
-        )"""
-
-
-def _insert_rows(table: Table, parameter: str) -> str:
-    names = _written(table)
-    # Outside of a transaction each statement commits itself: then nothing must be inserted.
-    return (
-        f"insert into {_quoted(table)} ({_columns(names)}) "
-        f"select {_values(table, names)} from {_rows(table, parameter)} where now() = :began"
-    )
-
-
-def _rows(table: Table, parameter: str) -> str:
-    """Return the rows of a JSON array; JSON columns are text inside: json -> text -> json keeps every character. Bytes are hexadecimal digits."""
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-    types = ", ".join(f'"{name}" {_sent_as(table.c[name].type, dialect)}' for name in _written(table))
-    return f"json_to_recordset(cast(:{parameter} as json)) as rows({types})"
-
-
-def _sent_as(kind: Any, dialect: Dialect) -> str:
-    return "text" if isinstance(kind, JSON | LargeBinary) else str(kind.compile(dialect))
-
-
-def _columns(names: tuple[str, ...]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
-
-
-def _values(table: Table, names: tuple[str, ...]) -> str:
-    return ", ".join(_received(table.c[name].type, name) for name in names)
-
-
-def _received(kind: Any, name: str) -> str:
-    if isinstance(kind, LargeBinary):
-        return f"decode(\"{name}\", 'hex')"
-    return f'cast("{name}" as json)' if isinstance(kind, JSON) else f'"{name}"'
-
-
-def _quoted(table: Table) -> str:
-    return postgresql.dialect().identifier_preparer.format_table(table)  # type: ignore[no-untyped-call]

@@ -1,0 +1,174 @@
+"""The one statement that writes a command on PostgreSQL, as text for the driver.
+
+How it works. The rows travel as JSON texts, one for each table, so that the statement has five parameters at most whatever it
+writes: it is made once, sent past SQLAlchemy's compiler, and prepared by the driver. psycopg parses a text of more than
+`PSYCOPG_KEEPS` characters each time it is sent, so it is kept below. Nothing is written unless the transaction is the one that
+the runtime began: outside of one each statement would commit itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import JSON, Dialect, LargeBinary, String, Table
+from sqlalchemy.types import TypeEngine
+
+from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_sql, hash_sql
+from usecasecore.ledger.tables import LedgerTables
+from usecasecore.ledger.types import Instant
+
+__all__ = ["CHAINED", "PSYCOPG_KEEPS", "DriverSql", "Places", "write_sql", "written"]
+
+CHAINED = ("recorded_at", "hash_version", "prev_hash", "hash")
+"""The columns of the audit table that are known only when it is written."""
+
+PSYCOPG_KEEPS = 4096
+"""How long a text may be, in characters, for psycopg to keep what it made of it."""
+
+
+class Places:
+    """The placeholders of a driver, in the order in which they are asked for."""
+
+    def __init__(self, paramstyle: str) -> None:
+        self._style = paramstyle
+        self._names: list[str] = []
+
+    def __call__(self, name: str) -> str:
+        """Return what stands in the text for a parameter."""
+        if self._style in ("pyformat", "named"):
+            return f"%({name})s" if self._style == "pyformat" else f":{name}"
+        if self._style in ("format", "qmark"):
+            self._names.append(name)
+            return "%s" if self._style == "format" else "?"
+        if name not in self._names:
+            self._names.append(name)
+        number = self._names.index(name) + 1
+        return f"${number}" if self._style == "numeric_dollar" else f":{number}"
+
+    @property
+    def order(self) -> tuple[str, ...] | None:
+        """The parameters as the driver takes them; None where it takes them by name."""
+        return None if self._style in ("pyformat", "named") else tuple(self._names)
+
+
+class DriverSql:
+    """A statement for `Connection.exec_driver_sql`.
+
+    Attributes:
+        text: With the driver's own placeholders.
+    """
+
+    __slots__ = ("_order", "text")
+
+    def __init__(self, text: str, places: Places) -> None:
+        self.text = text
+        self._order = places.order
+
+    def parameters(self, values: Mapping[str, Any]) -> Any:
+        """Return the values as the driver takes them."""
+        return dict(values) if self._order is None else tuple(values[name] for name in self._order)
+
+
+def write_sql(tables: LedgerTables, dialect: Dialect, *, claimed: bool, personal: bool) -> DriverSql:
+    """Return the statement; its one row says how many keys were free, and whether the transaction is the same.
+
+    Its parameters: `began`, and as JSON arrays `key`, `audit`, `outbox` and, if asked for, `personal`.
+
+    Args:
+        tables: The ledger.
+        dialect: Of the engine.
+        claimed: Whether the key's row is there already.
+        personal: Whether there are personal values to write.
+    """
+    return _Writing(tables, dialect).statement(claimed=claimed, personal=personal)
+
+
+def written(table: Table) -> tuple[str, ...]:
+    """Return the columns that a command writes itself."""
+    left_to_others = {"attempts", "lease_owner", "lease_until", "delivered_at", "dead_at", "last_error", *CHAINED}
+    return tuple(column.name for column in table.c if column.name not in left_to_others)
+
+
+class _Writing:
+    def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
+        self._tables, self._dialect = tables, dialect
+        self._places = Places(dialect.paramstyle)
+
+    def statement(self, *, claimed: bool, personal: bool) -> DriverSql:
+        began = f"now() = {self._places('began')}::timestamptz"
+        key = (
+            self._kept_claim(began)
+            if claimed
+            else self._inserted("idempotency", "key", began, "on conflict do nothing returning 1")
+        )
+        about = f"about as ({self._inserted('personal', 'personal', began)}), " if personal else ""
+        sent = self._inserted("outbox", "outbox", began)
+        text = (
+            f"with kept as ({key}), {self._chained(began)}, {about}sent as ({sent}) select (select count(*) from kept), {began}"
+        )
+        return DriverSql(text, self._places)
+
+    def _kept_claim(self, began: str) -> str:
+        table = self._tables.idempotency
+        changed = ("version", "result_type", "result_version", "result", "expires_at")
+        scope = ("tenant", "actor", "use_case", "key")
+        return (
+            f"update {self._quoted(table)} claim set {', '.join(f'{name} = rows.{name}' for name in changed)} "
+            f"from {self._rows(table, 'key')} where {' and '.join(f'claim.{name} = rows.{name}' for name in scope)} "
+            f"and {began} returning 1"
+        )
+
+    def _chained(self, began: str) -> str:
+        """Return the steps that stamp, link, hash and insert the audit entries, and move the heads."""
+        names = written(self._tables.audit)
+        audit, head = self._quoted(self._tables.audit), self._quoted(self._tables.head)
+        genesis = f"decode('{GENESIS.hex()}', 'hex')"
+        stamp = body_sql(self._tables.audit, "postgresql", "stamped", ("recorded_at",))
+        return (
+            "stamped as materialized (select rows.*, clock_timestamp() as recorded_at, coalesce("
+            f"(select head.hash from {head} head where head.aggregate = rows.aggregate and head.aggregate_id = rows.aggregate_id), "
+            f"{genesis}) as prev_hash from {self._rows(self._tables.audit, 'audit', 'body text')} where {began}), "
+            f"bodied as (select stamped.*, convert_to(body || {stamp}, 'UTF8') as bytes from stamped), "
+            "hashed as materialized "
+            f"(select bodied.*, {hash_sql('prev_hash', 'bytes')} as hash from bodied), "
+            f"audited as (insert into {audit} ({self._columns((*names, *CHAINED))}) "
+            f"select {self._values(self._tables.audit)}, recorded_at, {HASH_VERSION}, prev_hash, hash from hashed), "
+            f"headed as (insert into {head} (aggregate, aggregate_id, version, hash) "
+            "select aggregate, aggregate_id, version, hash from hashed where aggregate is not null "
+            "on conflict (aggregate, aggregate_id) do update set version = excluded.version, hash = excluded.hash)"
+        )
+
+    def _inserted(self, name: str, parameter: str, began: str, ending: str = "") -> str:
+        table: Table = getattr(self._tables, name)
+        return (
+            f"insert into {self._quoted(table)} ({self._columns(written(table))}) "
+            f"select {self._values(table)} from {self._rows(table, parameter)} where {began} {ending}"
+        )
+
+    def _rows(self, table: Table, parameter: str, *further: str) -> str:
+        """Return the rows of a JSON array. JSON columns are text inside: json -> text -> json keeps every character; bytes are hexadecimal digits."""
+        quoted = self._dialect.identifier_preparer.quote
+        types = ", ".join([*(f"{quoted(name)} {self._sent_as(table.c[name].type)}" for name in written(table)), *further])
+        return f"json_to_recordset({self._places(parameter)}::text::json) as rows({types})"
+
+    def _sent_as(self, kind: TypeEngine[Any]) -> str:
+        if isinstance(kind, Instant):
+            return "timestamptz"
+        return "text" if isinstance(kind, JSON | LargeBinary | String) else str(kind.compile(self._dialect))
+
+    def _values(self, table: Table) -> str:
+        quoted = self._dialect.identifier_preparer.quote
+        return ", ".join(_received(table.c[name].type, quoted(name)) for name in written(table))
+
+    def _columns(self, names: tuple[str, ...]) -> str:
+        return ", ".join(map(self._dialect.identifier_preparer.quote, names))
+
+    def _quoted(self, table: Table) -> str:
+        return self._dialect.identifier_preparer.format_table(table)
+
+
+def _received(kind: TypeEngine[Any], name: str) -> str:
+    if isinstance(kind, LargeBinary):
+        return f"decode({name}, 'hex')"
+    return f"{name}::json" if isinstance(kind, JSON) else name
