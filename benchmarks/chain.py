@@ -11,7 +11,6 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,6 +20,7 @@ from benchmarks import databases, ours, tickets
 from usecasecore import Actor, Application, Runtime
 from usecasecore.ledger import ledger_tables, store, write_sql
 from usecasecore.ledger.entries import Entries
+from usecasecore.ledger.row_update import RowUpdate
 from usecasecore.ledger.write_sql import DriverSql
 
 Perform = Callable[[UUID, str], object]
@@ -29,10 +29,12 @@ Perform = Callable[[UUID, str], object]
 class UnchainedPostgres(store.PostgresStore):
     """Writes what the ledger had before there was a chain."""
 
-    def _statement(self, claimed: bool, personal: bool) -> DriverSql:
-        if not hasattr(self, "unchained"):
-            self.unchained = _Unchained(self.tables, self._dialect).statement(claimed=claimed, personal=personal)
-        return self.unchained
+    def _statement(self, claimed: bool, personal: bool, update: RowUpdate | None) -> DriverSql:
+        wanted = claimed, personal, "" if update is None else update.text
+        if wanted not in self._statements:
+            made = _Unchained(self.tables, self.dialect, update)
+            self._statements[wanted] = made.statement(claimed=claimed, personal=personal)
+        return self._statements[wanted]
 
 
 class _Unchained(write_sql._Writing):
@@ -47,7 +49,9 @@ class UnchainedSqlite(store.SqliteStore):
         super().__init__(tables, dialect)
         self._audit = store._Prepared(tables.audit, dialect)
 
-    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Any) -> None:
+    def write(self, connection: Connection, entries: Entries, *, update: RowUpdate | None = None, **_: Any) -> None:
+        if update is not None:
+            connection.exec_driver_sql(update.text, tuple(update.values[name] for name in update.order or ()))
         self._audit.insert(connection, store._audit_rows(entries))
         self._outbox.insert(connection, store._outbox_rows(entries))
         self._idempotency.insert(connection, [store._idempotency_row(entries)])

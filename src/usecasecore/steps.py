@@ -37,7 +37,8 @@ class Step(StrEnum):
     """What happens to a command, in this order.
 
     `begin` takes the locks of the scopes too. A replay ends after `idempotency` or `load`; a use case without a trigger has no `fire`. On PostgreSQL the key is looked up by
-    the statement of `load` where a single row is locked, and `audit`, `messages` and `result` travel in one statement, the last.
+    the statement of `load` where a single row is locked, and `audit`, `messages` and `result` travel in one statement, the last;
+    where nothing is written but the one row that was locked, what `flush` has made ready travels there too.
     """
 
     VALIDATE = "validate"

@@ -36,10 +36,12 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm.exc import StaleDataError
 
 from usecasecore.errors import DefinitionError
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, entry_hash, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
+from usecasecore.ledger.row_update import RowUpdate
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.ledger.write_sql import CHAINED, DriverSql, write_sql, written
 from usecasecore.steps import Step
@@ -76,8 +78,9 @@ class Store(ABC):
     json_is_a_type = False
     """Whether text must be cast before it goes into a JSON column."""
 
-    def __init__(self, tables: LedgerTables) -> None:
+    def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
         self.tables = tables
+        self.dialect = dialect
 
     def look_up(self, connection: Connection, key: IdempotencyKey) -> StoredResult | None:
         """Return what is stored under the key, as of now; None where there is nothing."""
@@ -90,7 +93,16 @@ class Store(ABC):
         return connection.scalar(_last_version(self.tables), parameters) or 0
 
     @abstractmethod
-    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Enter) -> None:
+    def write(
+        self,
+        connection: Connection,
+        entries: Entries,
+        *,
+        began: datetime | None,
+        claimed: bool,
+        enter: Enter,
+        update: RowUpdate | None = None,
+    ) -> None:
         """Write everything that the command leaves.
 
         Args:
@@ -99,8 +111,10 @@ class Store(ABC):
             began: What the database said was the start of the transaction, to tell whether it is still the same.
             claimed: Whether the key's row is there already, from `claim`.
             enter: Is told the step that begins; it is called at `audit`, and the end of `result` is the end.
+            update: What to do to the aggregate's row, which the transaction has locked; None where that is done.
 
         Raises:
+            StaleDataError: If there is no such row: somebody deleted it all the same.
             KeyTaken: If another transaction committed the key meanwhile.
             TransactionGone: If the transaction isn't the one that the runtime began.
         """
@@ -139,7 +153,7 @@ class SqliteStore(Store):
     """The ledger on SQLite, where the write lock is held since before the look-up."""
 
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
-        super().__init__(tables)
+        super().__init__(tables, dialect)
         self._idempotency = _Prepared(tables.idempotency, dialect)
         self._audit = _Prepared(tables.audit, dialect, chained=True)
         self._outbox = _Prepared(tables.outbox, dialect)
@@ -152,8 +166,20 @@ class SqliteStore(Store):
             "on conflict (aggregate, aggregate_id) do update set version = excluded.version, hash = excluded.hash"
         )
 
-    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Enter) -> None:
+    def write(
+        self,
+        connection: Connection,
+        entries: Entries,
+        *,
+        began: datetime | None,
+        claimed: bool,
+        enter: Enter,
+        update: RowUpdate | None = None,
+    ) -> None:
         """Write everything; see `Store.write`."""
+        if update is not None:
+            assert update.order is not None
+            _require_one(connection.exec_driver_sql(update.text, tuple(update.values[name] for name in update.order)).rowcount)
         for row in _audit_rows(entries):
             self._chain(connection, row)
         enter(Step.MESSAGES)
@@ -215,9 +241,8 @@ class PostgresStore(Store):
     json_is_a_type = True
 
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
-        super().__init__(tables)
-        self._dialect = dialect
-        self._statements: dict[tuple[bool, bool], DriverSql] = {}
+        super().__init__(tables, dialect)
+        self._statements: dict[tuple[bool, bool, str], DriverSql] = {}
 
     def claim(
         self,
@@ -248,16 +273,31 @@ class PostgresStore(Store):
         began: datetime = row[0]
         return began
 
-    def write(self, connection: Connection, entries: Entries, *, began: datetime | None, claimed: bool, enter: Enter) -> None:
+    def write(
+        self,
+        connection: Connection,
+        entries: Entries,
+        *,
+        began: datetime | None,
+        claimed: bool,
+        enter: Enter,
+        update: RowUpdate | None = None,
+    ) -> None:
         """Write everything in one statement; see `Store.write`."""
-        self._write(connection, (entries,), began, claimed, enter)
+        self._write(connection, (entries,), began, claimed, enter, update)
 
     def write_many(self, connection: Connection, many: Sequence[Entries], *, began: datetime | None, enter: Enter) -> None:
         """Write everything in one statement; see `Store.write_many`."""
         self._write(connection, many, began, False, enter)
 
     def _write(
-        self, connection: Connection, many: Sequence[Entries], began: datetime | None, claimed: bool, enter: Enter
+        self,
+        connection: Connection,
+        many: Sequence[Entries],
+        began: datetime | None,
+        claimed: bool,
+        enter: Enter,
+        update: RowUpdate | None = None,
     ) -> None:
         keys = _rows_as_json([_hexadecimal(_idempotency_row(one), "fingerprint") for one in many])
         audit = _rows_as_json([{**row, "body": unstamped_body(row)} for one in many for row in _audit_rows(one)])
@@ -268,18 +308,22 @@ class PostgresStore(Store):
         if personal:
             values["personal"] = _rows_as_json(personal)
         enter(Step.RESULT)
-        statement = self._statement(claimed, bool(personal))
-        kept, same = connection.exec_driver_sql(statement.text, statement.parameters(values)).one()
+        if update is not None:
+            values.update(update.values)
+        statement = self._statement(claimed, bool(personal), update)
+        kept, same, updated = connection.exec_driver_sql(statement.text, statement.parameters(values)).one()
         if not same:
             raise TransactionGone
+        _require_one(updated)
         if kept != len(many):
             raise KeyTaken
 
-    def _statement(self, claimed: bool, personal: bool) -> DriverSql:
-        known = self._statements.get((claimed, personal))
+    def _statement(self, claimed: bool, personal: bool, update: RowUpdate | None) -> DriverSql:
+        wanted = claimed, personal, "" if update is None else update.text
+        known = self._statements.get(wanted)
         if known is None:
-            known = write_sql(self.tables, self._dialect, claimed=claimed, personal=personal)
-            self._statements[claimed, personal] = known
+            known = write_sql(self.tables, self.dialect, claimed=claimed, personal=personal, update=update)
+            self._statements[wanted] = known
         return known
 
 
@@ -391,6 +435,11 @@ def _outbox_rows(entries: Entries) -> list[dict[str, Any]]:
         "occurred_at": entries.created_at,
     }
     return [{**common, **{name: getattr(message, name) for name in message.__slots__}} for message in entries.outbox]
+
+
+def _require_one(rows: int) -> None:
+    if rows != 1:
+        raise StaleDataError(f"the UPDATE of the aggregate's row matched {rows} rows")
 
 
 def _rows_as_json(rows: list[dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import JSON, Dialect, LargeBinary, String, Table
 from sqlalchemy.types import TypeEngine
 
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_sql, hash_sql
+from usecasecore.ledger.row_update import RowUpdate
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.ledger.types import Instant
 
@@ -30,9 +31,10 @@ PSYCOPG_KEEPS = 4096
 class Places:
     """The placeholders of a driver, in the order in which they are asked for."""
 
-    def __init__(self, paramstyle: str) -> None:
+    def __init__(self, paramstyle: str, first: tuple[str, ...] = ()) -> None:
+        """Begin after the parameters that the text begins with."""
         self._style = paramstyle
-        self._names: list[str] = []
+        self._names = list(first)
 
     def __call__(self, name: str) -> str:
         """Return what stands in the text for a parameter."""
@@ -70,8 +72,10 @@ class DriverSql:
         return dict(values) if self._order is None else tuple(values[name] for name in self._order)
 
 
-def write_sql(tables: LedgerTables, dialect: Dialect, *, claimed: bool, personal: bool) -> DriverSql:
-    """Return the statement; its one row says how many keys were free, and whether the transaction is the same.
+def write_sql(
+    tables: LedgerTables, dialect: Dialect, *, claimed: bool, personal: bool, update: RowUpdate | None = None
+) -> DriverSql:
+    """Return the statement; its one row: how many keys were free, whether the transaction is the same, how many rows were updated.
 
     Its parameters: `began`, and as JSON arrays `key`, `audit`, `outbox` and, if asked for, `personal`.
 
@@ -80,8 +84,9 @@ def write_sql(tables: LedgerTables, dialect: Dialect, *, claimed: bool, personal
         dialect: Of the engine.
         claimed: Whether the key's row is there already.
         personal: Whether there are personal values to write.
+        update: What to do to the aggregate's row; where it finds none, nothing is written at all. Without one the count is 1.
     """
-    return _Writing(tables, dialect).statement(claimed=claimed, personal=personal)
+    return _Writing(tables, dialect, update).statement(claimed=claimed, personal=personal)
 
 
 def written(table: Table) -> tuple[str, ...]:
@@ -91,12 +96,18 @@ def written(table: Table) -> tuple[str, ...]:
 
 
 class _Writing:
-    def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
-        self._tables, self._dialect = tables, dialect
-        self._places = Places(dialect.paramstyle)
+    def __init__(self, tables: LedgerTables, dialect: Dialect, update: RowUpdate | None = None) -> None:
+        self._tables, self._dialect, self._update = tables, dialect, update
+        # The UPDATE comes first, so that numbered parameters of its text are right.
+        self._places = Places(dialect.paramstyle, (update and update.order) or ())
 
     def statement(self, *, claimed: bool, personal: bool) -> DriverSql:
-        began = f"now() = {self._places('began')}::timestamptz"
+        moved, began = "", f"now() = {self._places('began')}::timestamptz"
+        same, updated = began, "1"
+        if self._update is not None:
+            moved = f"moved as ({self._update.text} and {began} returning 1), "
+            began = "exists (select 1 from moved)"
+            same, updated = f"now() = {self._places('began')}::timestamptz", "(select count(*) from moved)"
         key = (
             self._kept_claim(began)
             if claimed
@@ -105,7 +116,8 @@ class _Writing:
         about = f"about as ({self._inserted('personal', 'personal', began)}), " if personal else ""
         sent = self._inserted("outbox", "outbox", began)
         text = (
-            f"with kept as ({key}), {self._chained(began)}, {about}sent as ({sent}) select (select count(*) from kept), {began}"
+            f"with {moved}kept as ({key}), {self._chained(began)}, {about}sent as ({sent}) "
+            f"select (select count(*) from kept), {same}, {updated}"
         )
         return DriverSql(text, self._places)
 

@@ -72,13 +72,14 @@ class AsyncRuntime:
         ledger_schema: str | None = None,
         asynchronous_commit: bool = False,
         tenancy: Tenancy | None = None,
+        fold_updates: bool = True,
     ) -> None:
         """Set the runtime up; see `Runtime`."""
         self.application = application
         self.engine = engine
         self.ledger_schema = ledger_schema
         self.tenancy = tenancy
-        self._shell = Shell(engine.sync_engine, application, clock, limits, ledger_schema, tenancy)
+        self._shell = Shell(engine.sync_engine, application, clock, limits, ledger_schema, tenancy, fold_updates)
         self._commands = AsyncEngine(command_engine(engine.sync_engine, self._shell.limits))
         self._actions = ActionTable(self._shell.plans, application.policy)
         self._create = create

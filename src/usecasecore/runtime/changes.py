@@ -22,6 +22,7 @@ from usecasecore.ledger.transitions import FURTHER_TRANSITIONS, as_json
 from usecasecore.lifecycle import Lifecycle, grant_delete, set_version
 from usecasecore.messages import REDACTED, Command, DomainEvent, Job, Result
 from usecasecore.runtime.call import Call
+from usecasecore.runtime.folding import Folded
 from usecasecore.runtime.load import Loaded
 from usecasecore.runtime.plan import AggregatePlan, Plan
 from usecasecore.runtime.session import CommandSession
@@ -329,6 +330,20 @@ class Changes:
                 set_version(one.aggregate, one.plan.version, one.version)
         main = self._about(None)
         return main.version if main else None
+
+    def folded(self) -> Folded | None:
+        """Return the UPDATE of the one row that is to be written, for the ledger's statement; None where the session is to flush.
+
+        Raises:
+            StateWriteRefused: If a protected column was changed past the runtime.
+        """
+        if len(self.touched) != 1:
+            return None
+        [one] = self.touched
+        if not one.loaded or one.created or one.deleted:
+            return None
+        folding = self.plan.folding_of(type(one.aggregate))
+        return None if folding is None else folding.fold(self.session, one.aggregate)
 
     def _settle_keys(self) -> None:
         """Where a new aggregate may have the key of one that was deleted, let its versions go on where that trail ended."""

@@ -197,11 +197,16 @@ def _record(
     version = changes.raise_versions()
     detail = plan.audit(call.command, found.state, context) if plan.audit else {}
     session.enter(Step.FLUSH)
-    session.flush()
+    folded = changes.folded()
+    if folded is None:
+        session.flush()
     session.enter(Step.AUDIT)
     entries = changes.entries(result, version, dict(detail))
+    update = None if folded is None else folded.update
     if steps.Record in steps.wanted:
         session.tell(steps.Record(entries))
-    plan.store.write(session.connection(), entries, began=found.began, claimed=found.claimed, enter=session.enter)
+    plan.store.write(session.connection(), entries, began=found.began, claimed=found.claimed, enter=session.enter, update=update)
+    if folded is not None:
+        folded.settle()
     session.leave()
     return Outcome(result, call.key.key, False, version, call.command_id)

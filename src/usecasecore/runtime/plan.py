@@ -17,6 +17,7 @@ from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
 from usecasecore.messages import Command, DomainEvent, Job, Result, personal_subjects, sensitive_fields
 from usecasecore.policy import Policy
 from usecasecore.registration import Registration, positional
+from usecasecore.runtime.folding import Folding
 from usecasecore.runtime.load import Loader, loader_for
 from usecasecore.runtime.reading import ReadingLoader
 from usecasecore.slots import aggregate_name, primary_key
@@ -78,6 +79,7 @@ class Plan:
         *,
         mortal: frozenset[type] = frozenset(),
         tenancy: Tenancy | None = None,
+        fold_updates: bool = True,
     ) -> None:
         self.registration = registration
         self.use_case: UseCase[Any, Any, Any] = registration.use_case
@@ -108,7 +110,9 @@ class Plan:
         self.lifecycle = registration.lifecycle
         self.choose_trigger = _given(self.use_case.choose_trigger)
         self.audit = _given(self.use_case.audit) if type(self.use_case).audit is not UseCase.audit else None
+        self._fold_updates = fold_updates
         self._plans: dict[type, AggregatePlan] = {}
+        self._foldings: dict[type, Folding | None] = {}
 
     @cached_property
     def aggregate(self) -> AggregatePlan | None:
@@ -138,6 +142,14 @@ class Plan:
         if (plan := self._plans.get(mapped)) is None:
             plan = self._plans[mapped] = AggregatePlan.of(mapped)
         return plan
+
+    def folding_of(self, mapped: type) -> Folding | None:
+        """Return how the UPDATE of a mapped class is folded into the ledger's statement; None where it is not."""
+        if not self._fold_updates:
+            return None
+        if mapped not in self._foldings:
+            self._foldings[mapped] = Folding.of(self.plan_of(mapped).mapper, self.store.dialect)
+        return self._foldings[mapped]
 
     def may_return(self, plan: AggregatePlan) -> bool:
         """Say whether a new aggregate may have the key of one that was deleted."""

@@ -55,6 +55,7 @@ class Shell:
         limits: Limits | None,
         schema: str | None,
         tenancy: Tenancy | None = None,
+        fold_updates: bool = True,
     ) -> None:
         if not isinstance(application, Application):
             raise DefinitionError(f"the runtime's application is {application!r}; an Application is wanted")
@@ -69,7 +70,7 @@ class Shell:
             raise DefinitionError(problems)
         mortal = application.deletes
         self._plans = {
-            one.command: Plan(one, application.policy, self.store, mortal=mortal, tenancy=tenancy)
+            one.command: Plan(one, application.policy, self.store, mortal=mortal, tenancy=tenancy, fold_updates=fold_updates)
             for one in application.registrations
         }
 

@@ -66,6 +66,7 @@ class Runtime:
         ledger_schema: str | None = None,
         asynchronous_commit: bool = False,
         tenancy: Tenancy | None = None,
+        fold_updates: bool = True,
     ) -> None:
         """Set the runtime up; the database is checked at the first command, or by `check`.
 
@@ -79,6 +80,8 @@ class Runtime:
             asynchronous_commit: Whether PostgreSQL may have `synchronous_commit=off`, so that a crash loses the last commits
                 although they were acknowledged.
             tenancy: Which column of the aggregates is the tenant; then actors without a tenant are refused.
+            fold_updates: Whether the UPDATE of a single locked row may travel in the ledger's statement, where the session would
+                flush nothing else. A table with rules of PostgreSQL's on UPDATE takes False.
 
         Raises:
             DefinitionError: If an aggregate has no such column.
@@ -87,7 +90,7 @@ class Runtime:
         self.engine = engine
         self.ledger_schema = ledger_schema
         self.tenancy = tenancy
-        self._shell = Shell(engine, application, clock, limits, ledger_schema, tenancy)
+        self._shell = Shell(engine, application, clock, limits, ledger_schema, tenancy, fold_updates)
         self._commands = command_engine(engine, self._shell.limits)
         self._actions = ActionTable(self._shell.plans, application.policy)
         self._create = create

@@ -1,0 +1,167 @@
+"""Folds the UPDATE of the locked aggregate into the ledger's write: one round trip and one unit of work less.
+
+How it works. Where a command changed nothing but plain columns of the one row that it has locked, the flush would send a single
+UPDATE by the primary key. Then the same UPDATE is made once as text, its values go through the same bind processors, and the
+store sends it along. What the flush would do besides is done here: the listener that protects states and versions is called, and
+afterwards the object is what it is after a flush. In every other case `Folding.fold` returns None, and the session flushes:
+anything new, deleted or dirty besides, relationships, SQL expressions, a changed key, values that don't fit, inheritance,
+`version_id_col`, columns that the database or an `onupdate` fills, listeners of the user's on the mapper or the session, an
+open savepoint, a translated schema. Each set of changed columns is a text of its own, and a database plans the text of a large
+statement for longer than a small one: beyond `MOST_TEXTS` sets for a use case the session flushes.
+
+This is the only module that uses what SQLAlchemy calls private: `InstanceState._commit_all`. With a version of SQLAlchemy
+where that is not as it is known, nothing is folded.
+"""
+
+from __future__ import annotations
+
+import inspect as python_inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import ColumnElement, Dialect, Table, bindparam, update
+from sqlalchemy.engine.interfaces import BindTyping
+from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.sql.elements import ClauseElement
+
+from usecasecore.ledger.row_update import RowUpdate
+
+__all__ = ["MOST_TEXTS", "Folded", "Folding", "is_known"]
+
+MOST_TEXTS = 4
+_KNOWN = ("2.0.", "2.1.")
+
+
+def is_known() -> bool:
+    """Say whether SQLAlchemy's inner parts are as this module knows them."""
+    settle = getattr(InstanceState, "_commit_all", None)
+    if settle is None or not sqlalchemy.__version__.startswith(_KNOWN):
+        return False
+    return list(python_inspect.signature(settle).parameters) == ["self", "dict_", "instance_dict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """An UPDATE that the session need not flush any more.
+
+    Attributes:
+        update: For the ledger's statement.
+    """
+
+    update: RowUpdate
+    _session: Session
+    _state: InstanceState[Any]
+
+    def settle(self) -> None:
+        """Make the object what it is after a flush, when the UPDATE was sent: nothing about it is unwritten."""
+        self._state._commit_all(self._state.dict, self._session.identity_map)
+
+
+class Folding:
+    """What is known of a mapped class whose UPDATE can be folded."""
+
+    def __init__(self, mapper: Mapper[Any], dialect: Dialect) -> None:
+        self._mapper, self._dialect = mapper, dialect
+        self._keys = tuple(mapper.primary_key)
+        columns = {prop.key: prop.columns[0] for prop in mapper.column_attrs}
+        self._settable: dict[str, Any] = {key: column for key, column in columns.items() if not column.primary_key}
+        self._processors: dict[Any, Any] = {
+            column: column.type.dialect_impl(dialect).bind_processor(dialect) for column in mapper.columns
+        }
+        self._texts: dict[tuple[str, ...], tuple[str, tuple[str, ...] | None]] = {}
+
+    @classmethod
+    def of(cls, mapper: Mapper[Any], dialect: Dialect) -> Folding | None:
+        """Return what is known of a class; None where its UPDATE is never folded."""
+        return cls(mapper, dialect) if is_known() and _is_plain(mapper) and dialect.bind_typing in _TYPED_IN_TEXT else None
+
+    def fold(self, session: Session, aggregate: Any) -> Folded | None:
+        """Return the UPDATE that the session's flush would send; None where the flush would do anything else.
+
+        Raises:
+            StateWriteRefused: If a protected column was changed past the runtime.
+        """
+        state: InstanceState[Any] = instance_state(aggregate)
+        if not self._would_only_update(session, aggregate, state):
+            return None
+        changed = [key for key in self._settable if key in state.committed_state and _is_changed(state, key)]
+        known = self._text(tuple(changed)) if changed else None
+        if known is None or state.key is None:
+            return None
+        try:
+            sent = RowUpdate(*known, self._values(changed, state.dict, state.key[1]))
+        except Exception:  # noqa: BLE001 - the flush fails over the same value, in the way that is known
+            return None
+        # The last thing, because it uses up what the runtime granted: after it nothing may fall back to the flush.
+        self._mapper.dispatch.before_update(self._mapper, session.connection(), state)
+        return Folded(sent, session, state)
+
+    def _would_only_update(self, session: Session, aggregate: Any, state: InstanceState[Any]) -> bool:
+        if session.new or session.deleted or list(session.dirty) != [aggregate] or session.in_nested_transaction():
+            return False
+        if not self._settable.keys() >= state.committed_state.keys() or state.__dict__.get("_pending_mutations"):
+            return False
+        if any(isinstance(value, ClauseElement) or hasattr(value, "__clause_element__") for value in self._held(state)):
+            return False
+        # Our own, which protects states and versions, and no other.
+        listeners = self._mapper.dispatch
+        alone = len(listeners.before_update) == 1 and not listeners.after_update
+        events = session.dispatch
+        watched = events.before_flush or events.after_flush or events.after_flush_postexec
+        return alone and not watched and not session.connection().get_execution_options().get("schema_translate_map")
+
+    def _held(self, state: InstanceState[Any]) -> Iterator[Any]:
+        return (state.dict.get(key) for key in state.committed_state)
+
+    def _text(self, names: tuple[str, ...]) -> tuple[str, tuple[str, ...] | None] | None:
+        known = self._texts.get(names)
+        if known is None and len(self._texts) < MOST_TEXTS:
+            known = self._texts[names] = self._compiled(names)
+        return known
+
+    def _compiled(self, names: tuple[str, ...]) -> tuple[str, tuple[str, ...] | None]:
+        table = self._mapper.local_table
+        assert isinstance(table, Table)
+        same_row = [column == bindparam(f"{_KEY}{place}", type_=column.type) for place, column in enumerate(self._keys)]
+        changed = {
+            self._settable[name].name: bindparam(f"{_SET}{place}", type_=self._settable[name].type)
+            for place, name in enumerate(names)
+        }
+        compiled: Any = update(table).where(*same_row).values(changed).compile(dialect=self._dialect)
+        order = None if compiled.positiontup is None else tuple(compiled.positiontup)
+        return compiled.string, order
+
+    def _values(self, changed: list[str], held: dict[str, Any], identity: tuple[Any, ...]) -> dict[str, Any]:
+        values = {f"{_KEY}{place}": self._sent(column, identity[place]) for place, column in enumerate(self._keys)}
+        for place, name in enumerate(changed):
+            values[f"{_SET}{place}"] = self._sent(self._settable[name], held[name])
+        return values
+
+    def _sent(self, column: ColumnElement[Any], value: Any) -> Any:
+        process = self._processors[column]
+        return value if process is None else process(value)
+
+
+_SET, _KEY = "uc_set_", "uc_row_"
+_TYPED_IN_TEXT = (BindTyping.NONE, BindTyping.RENDER_CASTS)
+
+
+def _is_plain(mapper: Mapper[Any]) -> bool:
+    """Say whether the class is one table, in which nobody but the ORM fills a column when a row is updated."""
+    table = mapper.local_table
+    if mapper.inherits is not None or not isinstance(table, Table) or list(mapper.tables) != [table]:
+        return False
+    if mapper.version_id_col is not None or set(mapper.primary_key) != set(table.primary_key):
+        return False
+    properties = list(mapper.column_attrs)
+    single = all(len(prop.columns) == 1 and getattr(prop.columns[0], "table", None) is table for prop in properties)
+    filled = any(column.onupdate or column.server_onupdate or column.computed is not None for column in table.columns)
+    return single and not filled
+
+
+def _is_changed(state: InstanceState[Any], key: str) -> bool:
+    # The comparison of the flush, which takes a value that can't say so for another one.
+    return state.manager[key].impl.is_equal(state.dict.get(key), state.committed_state[key]) is not True

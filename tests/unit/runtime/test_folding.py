@@ -1,0 +1,100 @@
+"""Which classes' UPDATE may travel with the ledger's statement."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy import Computed, Dialect, FetchedValue, ForeignKey, Integer, func, inspect
+from sqlalchemy.dialects.postgresql import asyncpg, psycopg
+from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy.orm import DeclarativeBase, InstanceState, Mapped, column_property, mapped_column
+
+from usecasecore.runtime.folding import Folding, is_known
+
+DIALECTS: list[Dialect] = [psycopg.dialect(), asyncpg.dialect(), pysqlite.dialect()]  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Plain(Base):
+    __tablename__ = "plain"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(default="x", server_default="y")
+    made_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Stamped(Base):
+    __tablename__ = "stamped"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    changed_at: Mapped[datetime] = mapped_column(onupdate=func.now())
+
+
+class Triggered(Base):
+    __tablename__ = "triggered"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    changed_at: Mapped[datetime] = mapped_column(server_onupdate=FetchedValue())
+
+
+class Derived(Base):
+    __tablename__ = "derived"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    amount: Mapped[int]
+    twice: Mapped[int] = mapped_column(Integer, Computed("amount * 2"))
+
+
+class Expressed(Base):
+    __tablename__ = "expressed"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    amount: Mapped[int]
+
+
+Expressed.twice = column_property(Expressed.amount * 2)
+
+
+class Counted(Base):
+    __tablename__ = "counted"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    count: Mapped[int] = mapped_column()
+    __mapper_args__ = {"version_id_col": count}
+
+
+class Parent(Base):
+    __tablename__ = "parent"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column()
+    __mapper_args__ = {"polymorphic_on": kind, "polymorphic_identity": "parent"}
+
+
+class Joined(Parent):
+    __tablename__ = "joined"
+    id: Mapped[int] = mapped_column(ForeignKey("parent.id"), primary_key=True)
+    __mapper_args__ = {"polymorphic_identity": "joined"}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=["psycopg", "asyncpg", "sqlite"])
+def test_the_update_of_a_plain_class_is_folded(dialect: Dialect) -> None:
+    assert Folding.of(inspect(Plain), dialect) is not None
+
+
+@pytest.mark.parametrize("cls", [Stamped, Triggered, Derived, Expressed, Counted, Joined])
+def test_where_more_than_the_orm_fills_a_column_the_session_flushes(cls: Any) -> None:
+    assert Folding.of(inspect(cls), DIALECTS[0]) is None
+
+
+def test_the_version_of_sqlalchemy_that_is_installed_is_known() -> None:
+    assert is_known()
+
+
+def test_with_a_version_of_sqlalchemy_that_is_not_known_the_session_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlalchemy, "__version__", "2.9.0")
+    assert Folding.of(inspect(Plain), DIALECTS[0]) is None
+
+
+def test_where_an_inner_part_of_sqlalchemy_has_changed_the_session_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InstanceState, "_commit_all", lambda self, other: None)
+    assert Folding.of(inspect(Plain), DIALECTS[0]) is None
