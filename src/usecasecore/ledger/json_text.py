@@ -11,6 +11,8 @@ from pydantic_core import to_jsonable_python
 __all__ = ["NotStorable", "canonical", "jsonable"]
 
 _INT64 = 2**63
+# `json.dumps` would make one for each text.
+_encoder = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 class NotStorable(ValueError):
@@ -39,7 +41,7 @@ def canonical(value: Any, *, depth: int = 32, items: int = 10_000) -> str:
             exceeds the limits; with the path of the first one found.
     """
     _check(value, (), depth, items)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _encoder.encode(value)
 
 
 def jsonable(value: Any) -> Any:
