@@ -43,8 +43,15 @@ NAIVE = Side(
     "naive",
     "locks, asks the policy, fires, updates; NO idempotency, audit entry or outbox",
 )
-ORM = Side("hand-written ORM", "benchmarks.handwritten", "orm", "all eight steps, each row a mapped object")
-CORE = Side("hand-written Core", "benchmarks.handwritten", "core", "all eight steps, plain rows by prepared Core inserts")
-OURS = Side("usecasecore", "benchmarks.ours", "runtime", "all eight steps, and what README.md lists beyond them")
+ORM = Side("hand-written ORM", "benchmarks.handwritten", "orm", "all eight steps, each row a mapped object; NO hash chain")
+CORE = Side(
+    "hand-written Core", "benchmarks.handwritten", "core", "all eight steps, plain rows by prepared Core inserts; NO hash chain"
+)
+OURS = Side(
+    "usecasecore",
+    "benchmarks.ours",
+    "runtime",
+    "all eight steps, the hash chain of the audit trail, and what README.md lists beyond them",
+)
 
 SIDES = (NAIVE, ORM, CORE, OURS)

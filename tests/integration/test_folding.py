@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import JSON, BigInteger, DateTime, Engine, Enum, Numeric, Text, cast, event, func, insert, select, text
+from sqlalchemy import JSON, BigInteger, DateTime, Engine, Enum, Numeric, Text, cast, event, func, insert, inspect, select, text
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.orm.attributes import flag_modified
@@ -189,7 +189,7 @@ def test_a_value_of_another_type_fails_as_it_does_in_the_flush(bank_doing: Calla
 def test_a_state_that_was_changed_past_the_runtime_is_refused(bank_doing: Callable[..., Bank], folds: bool) -> None:
     def cheat(command: Deposit, account: Account, context: Any) -> None:
         flag_modified(account, "state")
-        account.__dict__["state"] = AccountState.CLOSED
+        inspect(account).dict["state"] = AccountState.CLOSED
 
     bank = bank_doing(cheat, folds=folds)
     account_id = bank.open()
