@@ -148,5 +148,6 @@ def _fill(connection: Connection) -> None:
         }
         for row in keys
     ]
-    for table, seeds in ((ledger.idempotency, keys), (ledger.audit, audit), (ledger.outbox, outbox)):
+    heads = [{name: row[name] for name in ("aggregate", "aggregate_id", "version")} | {"hash": bytes(32)} for row in audit]
+    for table, seeds in ((ledger.idempotency, keys), (ledger.audit, audit), (ledger.head, heads), (ledger.outbox, outbox)):
         connection.execute(insert(table), seeds)

@@ -207,17 +207,21 @@ def test_a_row_that_a_command_has_locked_is_not_waited_for(postgres_url: str, co
     runtime = Runtime(engine, app)
     [order_id, other] = orders(engine, 2)
 
-    @event.listens_for(Session, "after_flush", once=True)
     def adopt_meanwhile(*_: object) -> None:
         adopted(engine)  # the command has the row's lock now, and no entry yet
         if not committed:
             raise RuntimeError("the command ends here")
 
-    if committed:
-        runtime.execute(Submit(order_id=order_id))
-    else:
-        with pytest.raises(RuntimeError):
+    event.listen(Session, "after_flush", adopt_meanwhile)
+    try:
+        if committed:
             runtime.execute(Submit(order_id=order_id))
+        else:
+            with pytest.raises(RuntimeError):
+                runtime.execute(Submit(order_id=order_id))
+    finally:
+        event.remove(Session, "after_flush", adopt_meanwhile)
+    if not committed:
         assert verified(engine).codes == {"head_missing", "hash_missing"}
     adopted(engine)
     runtime.execute(Submit(order_id=other))
