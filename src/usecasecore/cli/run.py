@@ -1,10 +1,9 @@
-"""`usecasecore run`: a use case on all aggregates that a condition finds."""
+"""`usecasecore run`: a use case on all aggregates that a condition finds, or one command; and what it would do."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -13,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usecasecore.cli.aggregate import actor_of
+from usecasecore.cli.command import fields_beside_the_key, one_command, registration_named
 from usecasecore.cli.database import Database, find_both
-from usecasecore.cli.failure import Failure, unknown
+from usecasecore.cli.failure import Failure
 from usecasecore.cli.idempotency import interruptible
 from usecasecore.cli.options import AppOption, Format, FormatOption, SchemaOption, UrlOption
 from usecasecore.cli.output import clean, indented, note, print_json, print_lines, table
 from usecasecore.cli.progress import Bar
+from usecasecore.cli.rehearsal import Rehearsed, asked, rehearsed_data, rehearsed_text
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
     from usecasecore.context import Actor
     from usecasecore.messages import Command
     from usecasecore.registration import Registration
+    from usecasecore.runtime.batch import Decided
     from usecasecore.runtime.selection import Found, Progress
 
 __all__ = ["run"]
 
 _SAMPLE = 100
+_STORIES = 3
 
 
 class _Stopped(Exception):
@@ -40,13 +43,21 @@ class _Stopped(Exception):
 
 def run(
     use_case: Annotated[str, typer.Argument(metavar="USECASE", help="Name of a use case; `usecase list` shows them.")],
-    where: Annotated[
-        str, typer.Option("--where", metavar="SQL", help="A condition on the table, like `state = 'draft'`; `true` for all rows.")
-    ],
     actor: Annotated[str, typer.Option("--actor", metavar="TYPE:ID", help="Who acts.")],
+    where: Annotated[
+        str | None,
+        typer.Option("--where", metavar="SQL", help="A condition on the table, like `state = 'draft'`; `true` for all rows."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="KEY", help="Or the key of one aggregate; several columns as `a|b`.")
+    ] = None,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the audit entries.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many there are, and ask of the first 100 whether they would run.")
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="With --dry-run: run the first 3, show step by step what they do, and roll them back."),
     ] = False,
     run_id: Annotated[
         str | None, typer.Option("--run", metavar="ID", help="Go on with the run of this id, or name a new one.")
@@ -66,26 +77,44 @@ def run(
     app: AppOption = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Run a use case on every aggregate that a condition finds, in batches, each command with the whole shell.
+    """Run a use case on every aggregate that a condition finds, in batches, each command with the whole shell; or one command.
 
-    Ctrl-C ends it after the batch that is under way. Exits with 1 where a command was refused, or a row was locked.
+    Without --where it is one command: of the aggregate that --key names, or of what --set says alone. Ctrl-C ends a run after
+    the batch that is under way. Exits with 1 where a command was refused, or a row was locked.
     """
-    from sqlalchemy import Boolean, literal_column
-
+    if debug and not dry_run:
+        raise Failure(
+            "--debug shows what a dry run does, and this is none",
+            "add --dry-run; the traceback of an error is shown by `usecasecore --debug run ...`",
+        )
+    if where is not None and key is not None:
+        raise Failure("--where and --key both say on what to run", "give one of them")
     who = actor_of(actor, role, tenant)
     assert who is not None
     database, runtime, application = _found(url, app, schema)
-    registration = _registration(application, use_case, reason)
-    command = partial(registration.command.of, _fields(registration, given or []))
+    registration = registration_named(application, use_case, reason)
+    said: dict[str, Any] = {"actor": who, "reason": reason}
+    if where is None:
+        one = one_command(registration, key, given or [])
+        said["idempotency_key"] = run_id
+        if dry_run:
+            _print_dry(registration.name, None, 1, asked(runtime, [one], rehearse=int(debug), **said), output)
+        else:
+            _print_one(*_run_one(runtime, one, said), output)
+        return
+    from sqlalchemy import Boolean, literal_column
+
+    command = partial(registration.command.of, fields_beside_the_key(registration, given or []))
     condition = literal_column(f"({where})", Boolean())
     seen = _count(database, runtime, registration, condition, who, command)
     if dry_run:
-        _print_dry(registration.name, seen, _asked(runtime, seen, who, reason), output)
+        answers = asked(runtime, seen.first, rehearse=_STORIES if debug else 0, **said)
+        _print_dry(registration.name, seen.number, len(seen.first), answers, output)
         return
-    options: dict[str, Any] = {"actor": who, "reason": reason, "run_id": run_id or _new_id()}
-    note(f"run: {clean(options['run_id'])}; {seen.number} found; `--run` with this id goes on where it stops")
-    options |= {"batch": batch, "skip_locked": skip_locked, "command": command}
-    last, interrupted = _run(runtime, registration.name, condition, options, seen.number)
+    said["run_id"] = run_id or _new_id()
+    note(f"run: {clean(said['run_id'])}; {seen.number} found; `--run` with this id goes on where it stops")
+    said |= {"batch": batch, "skip_locked": skip_locked, "command": command}
+    last, interrupted = _run(runtime, registration.name, condition, said, seen.number)
     _print(last, output, interrupted=interrupted)
     if last.busy or last.refused or interrupted:
         raise typer.Exit(1)
@@ -107,36 +136,6 @@ def _found(url: str | None, app: str | None, schema: str | None) -> tuple[Databa
     from usecasecore.runtime.asynchronous import AsyncRuntime
 
     return database, AsyncRuntime(database.engine, found.application, **options), found.application
-
-
-def _registration(application: Application, name: str, reason: str | None) -> Registration:
-    registration = application.registration(name)
-    if registration is None:
-        raise unknown("use case", name, (one.name for one in application.registrations))
-    if registration.use_case.reason_required and not reason:
-        raise Failure(f"{name} wants a reason", "add --reason TEXT")
-    return registration
-
-
-def _fields(registration: Registration, given: list[str]) -> dict[str, Any]:
-    known = registration.command.model_fields
-    fields: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise Failure(f"--set {text!r} has no `=`", "write it as FIELD=VALUE")
-        if name not in known:
-            raise unknown(f"field of {registration.command.__name__}", name, known)
-        try:
-            fields[name] = json.loads(value)
-        except ValueError:
-            fields[name] = value
-    by_key = set(registration.keys.values())
-    if both := sorted(by_key & fields.keys()):
-        raise Failure(f"{', '.join(both)} is the key, which is taken from each row", "leave it out of --set")
-    if missing := [name for name, one in known.items() if one.is_required() and name not in by_key | fields.keys()]:
-        raise Failure(f"{registration.command.__name__} wants {', '.join(missing)} too", f"add --set {missing[0]}=VALUE")
-    return fields
 
 
 def _count(
@@ -161,25 +160,22 @@ def _count(
         raise Failure(str(error)) from error
 
 
-def _asked(runtime: Any, seen: Found, actor: Actor, reason: str | None) -> dict[str, int]:
-    """Return code of the refusal -> how many of the first ones would be refused with it."""
-    from usecasecore.errors import UseCaseError
+def _run_one(runtime: Any, command: Command[Any], said: dict[str, Any]) -> tuple[Progress, Decided]:
+    from usecasecore.errors import Conflict, Rejected, UseCaseError
+    from usecasecore.runtime.selection import Progress
 
-    async def ask_all() -> list[Any]:
-        return [await runtime.explain(one, actor=actor, reason=reason) for one in seen.first]
-
+    said = {**said, "idempotency_key": said["idempotency_key"] or _new_id()}
+    decided: Decided
     try:
-        if inspect.iscoroutinefunction(runtime.explain):
-            answers = asyncio.run(ask_all())
-        else:
-            answers = [runtime.explain(one, actor=actor, reason=reason) for one in seen.first]
+        done = runtime.run(command, **said)
+        decided = asyncio.run(done) if inspect.iscoroutine(done) else done
+    except (Rejected, Conflict) as answer:
+        decided = answer
     except UseCaseError as error:
-        raise Failure(str(error)) from error
-    counted: dict[str, int] = {}
-    for answer in answers:
-        if answer.refusals:
-            counted[answer.refusals[0].code] = counted.get(answer.refusals[0].code, 0) + 1
-    return counted
+        raise Failure(
+            str(error), f"what became of it, `--run {said['idempotency_key']}` tells: it runs it at most once"
+        ) from error
+    return Progress(said["idempotency_key"]).after({"": decided}), decided
 
 
 def _run(runtime: Any, name: str, condition: ColumnElement[bool], options: dict[str, Any], number: int) -> tuple[Progress, bool]:
@@ -213,22 +209,54 @@ def _new_id() -> str:
     return str(uuid7())
 
 
-def _print_dry(name: str, seen: Found, refused: dict[str, int], output: Format) -> None:
-    asked = len(seen.first)
-    would = asked - sum(refused.values())
+def _print_dry(name: str, found: int | None, number: int, answers: Rehearsed, output: Format) -> None:
+    """Print what a dry run found out; `found` is None for a single command."""
+    against = {**answers.refused, **answers.failed}
+    refused, failed = sum(answers.refused.values()), sum(answers.failed.values())
+    would = number - refused - failed
     if output is Format.JSON:
-        counts = {"found": seen.number, "asked": asked, "would_run": would, "refused": refused}
-        print_json({"use_case": name, "dry_run": True, **counts})
+        counts: dict[str, Any] = {"found": number if found is None else found, "asked": number, "would_run": would}
+        counts |= {"refused": answers.refused, "failed": answers.failed}
+        stories = {"stories": [rehearsed_data(one) for one in answers.stories]} if answers.stories else {}
+        print_json({"use_case": name, "dry_run": True, **counts, **stories})
         return
-    which = f"of the first {asked}" if asked < seen.number else "of these"
-    print_lines([f"{seen.number} found; {which} {would} would run, {asked - would} would be refused"])
-    print_lines(indented(table(("", ""), sorted(refused.items()))) if refused else [])
+    if found is None:
+        print_lines([f"{name} would {'run' if would else 'be refused'}"] if not answers.stories else [])
+    else:
+        which = f"of the first {number}" if number < found else "of these"
+        print_lines(
+            [f"{found} found; {which} {would} would run, {refused} would be refused{f', {failed} would fail' if failed else ''}"]
+        )
+    if found is not None or not answers.stories:
+        print_lines(indented(table(("", ""), sorted(against.items()))) if against else [])
+    for place, one in enumerate(answers.stories):
+        print_lines([*([""] if place or found is not None else []), *rehearsed_text(one, name)])
+    if shown := len(answers.stories):
+        several = f"these are the first {shown} of {found}; " if found is not None and shown < found else ""
+        note(f"{several}what is told here was done and rolled back: nothing of it is kept")
 
 
-def _print(last: Progress, output: Format, *, interrupted: bool) -> None:
+def _print_one(last: Progress, decided: Decided, output: Format) -> None:
+    from usecasecore.context import Outcome
+
+    if isinstance(decided, Outcome):
+        told: dict[str, Any] = {"result": decided.result.model_dump(mode="json"), "refusal": None}
+    else:
+        told = {"result": None, "refusal": {"code": decided.refusal.code, "message": decided.refusal.message}}
+    _print(last, output, interrupted=False, **told)
+    if not isinstance(decided, Outcome):
+        note(f"refused: {clean(decided.refusal.message)}")
+        raise typer.Exit(1)
+    if output is Format.TEXT:
+        print_lines(indented([clean(repr(decided.result))]))
+
+
+def _print(last: Progress, output: Format, *, interrupted: bool, **told: Any) -> None:
     counts = {"found": last.selected, "done": last.done, "replayed": last.replayed, "busy": last.busy}
     if output is Format.JSON:
-        print_json({"run": last.run_id, "dry_run": False, **counts, "refused": dict(last.refused), "interrupted": interrupted})
+        print_json(
+            {"run": last.run_id, "dry_run": False, **counts, "refused": dict(last.refused), "interrupted": interrupted, **told}
+        )
     else:
         refused = sum(last.refused.values())
         print_lines([", ".join(f"{number} {name}" for name, number in {**counts, "refused": refused}.items())])
@@ -236,4 +264,5 @@ def _print(last: Progress, output: Format, *, interrupted: bool) -> None:
     if interrupted:
         note(f"stopped: interrupted; `--run {clean(last.run_id)}` goes on")
     elif last.busy:
-        note(f"{last.busy} rows were locked by somebody else; `--run {clean(last.run_id)}` tries them again")
+        rows = "row was" if last.busy == 1 else "rows were"
+        note(f"{last.busy} {rows} locked by somebody else; `--run {clean(last.run_id)}` tries them again")
