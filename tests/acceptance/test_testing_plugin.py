@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -442,3 +444,52 @@ def test_stories_are_shown_of_all_tests_or_of_none(run: Run, which: str, section
     shown = run(STORIES, f"--usecasecore-story={which}").stdout.str()
     assert shown.count("what the last commands did") == sections
     assert ("CreateOrder: Create(total=17) by" in shown) == bool(sections)
+
+
+REPEATABLE_STORIES = """
+import pytest
+from plugin_orders import Create, Pay, Submit
+
+
+@pytest.mark.parametrize("total", [0, 1, 2, 3])
+def test_paying(total, usecasecore_ids, usecasecore_runtime):
+    order_id = usecasecore_runtime.execute(Create(total=total)).order_id
+    if total:
+        usecasecore_runtime.execute(Submit(order_id=order_id))
+    usecasecore_runtime.execute(Pay(order_id=order_id))
+    assert total == 3
+
+
+@pytest.fixture
+def unpaid(usecasecore_ids, usecasecore_runtime):
+    order_id = usecasecore_runtime.execute(Create(total=1)).order_id
+    yield order_id
+    usecasecore_runtime.execute(Pay(order_id=order_id))
+
+
+def test_whose_end_fails(unpaid):
+    pass
+"""
+
+
+def test_workers_show_the_stories_that_one_process_does(run: Run, project: Path) -> None:
+    def stories(output: str) -> dict[str, str]:
+        """Return the story below each failure, by the failure's title."""
+        assert "3 failed, 2 passed, 1 error" in output
+        failures = re.split(r"^_{3,} (.*?) _{3,}$", output.partition("short test summary")[0], flags=re.MULTILINE)
+        told = {}
+        for title, failure in zip(failures[1::2], failures[2::2], strict=True):
+            _, _, story = failure.partition(" what the last commands did ")
+            told[title] = re.split(r"^(?:=|_)", story, flags=re.MULTILINE)[0]
+        return told
+
+    serial = stories(run(REPEATABLE_STORIES).stdout.str())
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "test_orders.py"]
+    parallel = stories(subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=100, check=False).stdout)
+    assert parallel == serial
+    refused = {"test_paying[0]", "ERROR at teardown of test_whose_end_fails"}
+    assert serial.keys() == {"test_paying[1]", "test_paying[2]"} | refused
+    for title, story in serial.items():
+        assert "CreateOrder: Create(total=" in story
+        assert "PayOrder: Pay(order_id=" in story
+        assert ("it ended here" in story) == (title in refused)
