@@ -16,6 +16,7 @@ CONFIG = ROOT / "pyproject.toml"
 
 # Packages that are no dependency, and the modules that only run where they are installed.
 EXTRA_IMPORTERS = {
+    "aiosqlite": ("usecasecore.testing.async_engines",),
     "pytest": ("usecasecore.pytest_plugin", "usecasecore.testing"),
     "hypothesis": ("usecasecore.testing.machine",),
 }

@@ -14,6 +14,7 @@ from usecasecore.testing.failpoints import Crashed, Failpoint, crash_after, cras
 
 if TYPE_CHECKING:
     from usecasecore.testing.agreement import disagreements
+    from usecasecore.testing.async_scenario import AsyncScenario, async_scenario_on
     from usecasecore.testing.clock import CountedIds, SetClock
     from usecasecore.testing.factories import NoFactory
     from usecasecore.testing.machine import lifecycle_machine
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from usecasecore.testing.walking import Unreachable
 
 __all__ = [
+    "AsyncScenario",
     "Cell",
     "CountedIds",
     "Crashed",
@@ -33,6 +35,7 @@ __all__ = [
     "Scenario",
     "SetClock",
     "Unreachable",
+    "async_scenario_on",
     "crash_after",
     "crash_before",
     "disagreements",
@@ -44,6 +47,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AsyncScenario": "async_scenario",
+    "async_scenario_on": "async_scenario",
     "Cell": "matrix",
     "lifecycle_machine": "machine",
     "lifecycle_paths": "paths",

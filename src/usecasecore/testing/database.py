@@ -23,7 +23,9 @@ from usecasecore.application import Application
 from usecasecore.slots import mapper_of
 
 __all__ = [
+    "LOCK",
     "Prepare",
+    "Savepoints",
     "copied_in_memory",
     "dialect_of",
     "of_its_own",
@@ -31,16 +33,21 @@ __all__ = [
     "prepares",
     "rolled_back",
     "template_in_memory",
+    "value_of",
 ]
 
 Prepare = Callable[[Connection], None]
 
-_LOCK = 0x7573656361736573
+LOCK = 0x7573656361736573
 """Of the advisory lock under which workers prepare one database, one after the other."""
 
 
-def dialect_of(url: str) -> str:
+def dialect_of(url: str, *, asynchronous: bool = False) -> str:
     """Return which of the two kinds of databases a URL is for.
+
+    Args:
+        url: The URL.
+        asynchronous: Whether a driver of asyncio is accepted too.
 
     Raises:
         ValueError: If it is for none that tests can run on.
@@ -52,8 +59,8 @@ def dialect_of(url: str) -> str:
     except (ArgumentError, NoSuchModuleError) as error:
         raise ValueError(f"the database to test on is no URL of SQLAlchemy ({error}); {accepted}") from None
     shown = parsed.render_as_string()
-    if dialect.is_async:
-        raise ValueError(f"{shown} is for asyncio; {accepted}")
+    if dialect.is_async and not asynchronous:
+        raise ValueError(f"{shown} is for asyncio, so for `usecasecore_async_runtime` and `async_scenario`; here {accepted}")
     if dialect.name == "sqlite" and parsed.database in (None, "", ":memory:"):
         return "sqlite"
     if dialect.name == "postgresql":
@@ -105,7 +112,7 @@ def prepared_once(url: str, prepare: Prepare) -> None:
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
-            connection.exec_driver_sql(f"select pg_advisory_xact_lock({_LOCK})")
+            connection.exec_driver_sql(f"select pg_advisory_xact_lock({LOCK})")
             prepare(connection)
     finally:
         engine.dispose()
@@ -124,7 +131,7 @@ def rolled_back(url: str) -> Iterator[Engine]:
     engine = create_engine(url, poolclass=StaticPool, pool_reset_on_return=None)
     with engine.connect():
         pass  # the dialect looks at the server first, and ends what it began itself
-    savepoints = _Savepoints()
+    savepoints = Savepoints()
     for name in ("do_begin", "do_commit", "do_rollback"):
         setattr(engine.dialect, name, getattr(savepoints, name))
     driver: Any = engine.raw_connection().dbapi_connection
@@ -132,12 +139,12 @@ def rolled_back(url: str) -> Iterator[Engine]:
     with suppress(AttributeError):  # a driver written in C is left as it is: only a failed commit goes that way
         driver.rollback = lambda: savepoints.end_of_failed_commit(driver)
     try:
-        began = _value(driver, "select txid_current()")
+        began = value_of(driver, "select txid_current()")
         try:
             yield engine
         finally:
             savepoints.end(driver)
-            ended = _value(driver, "select txid_current_if_assigned()") != began
+            ended = value_of(driver, "select txid_current_if_assigned()") != began
             roll_back()
             if ended:
                 raise AssertionError(
@@ -183,20 +190,22 @@ def _prepared(engine: Engine, prepare: Prepare) -> Iterator[Engine]:
         engine.dispose()
 
 
-class _Savepoints:
-    """What a dialect does instead of begin, commit and rollback, on the one connection that there is."""
+class Savepoints:
+    """What a dialect does instead of begin, commit and rollback, on the one connection that there is: of DB-API's form."""
 
     def __init__(self) -> None:
         self._open: list[str] = []
         self._commit_failed = False
 
     def do_begin(self, driver: Any) -> None:
+        """Begin."""
         self._commit_failed = False
         name = f"usecasecore_{len(self._open)}"
         _send(driver, f"savepoint {name}")
         self._open.append(name)
 
     def do_commit(self, driver: Any) -> None:
+        """Commit, as far as that can be without an end of the transaction."""
         if not self._open:
             return
         # A deferred constraint would wait for the end of the transaction, which never commits.
@@ -212,6 +221,7 @@ class _Savepoints:
         self._open.pop()
 
     def do_rollback(self, driver: Any) -> None:
+        """Go back to the last begin."""
         if self._open:
             name = self._open.pop()
             _send(driver, f"rollback to savepoint {name}")
@@ -249,7 +259,8 @@ def _send(driver: Any, statement: str) -> None:
         cursor.close()
 
 
-def _value(driver: Any, query: str) -> Any:
+def value_of(driver: Any, query: str) -> Any:
+    """Return what a query says on a connection of a driver; None where that takes no statement."""
     cursor = driver.cursor()
     try:
         cursor.execute(query)

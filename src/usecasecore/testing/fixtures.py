@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from usecasecore.application import Application
     from usecasecore.context import Actor
     from usecasecore.runtime import Runtime
+    from usecasecore.runtime.asynchronous import AsyncRuntime
     from usecasecore.runtime.storyteller import Storyteller
+    from usecasecore.testing.async_scenario import AsyncScenario
     from usecasecore.testing.clock import CountedIds, SetClock
     from usecasecore.testing.database import Prepare
     from usecasecore.testing.factories import Factories
@@ -27,6 +30,7 @@ _COMMITS = "usecasecore_commits"
 _MATRIX = "lifecycle_matrix"
 _VARIABLE = "USECASECORE_TEST_URL"
 _STORIES = 3
+_ENGINES = {"usecasecore_engine", "usecasecore_async_engine"}
 _TELLER: pytest.StashKey[Storyteller] = pytest.StashKey()
 
 
@@ -80,7 +84,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Write down what the commands of a test do, where that may be shown."""
     which = item.config.getoption("usecasecore_story")
-    if which == "none" or (which == "fixtures" and "usecasecore_engine" not in getattr(item, "fixturenames", ())):
+    if which == "none" or (which == "fixtures" and _ENGINES.isdisjoint(getattr(item, "fixturenames", ()))):
         return (yield)
     from usecasecore.runtime.storyteller import Storyteller
 
@@ -107,7 +111,7 @@ def usecasecore_url(pytestconfig: pytest.Config) -> str:
     ini: str = pytestconfig.getini("usecasecore_url")
     url: str = pytestconfig.getoption("usecasecore_url") or os.environ.get(_VARIABLE) or ini or "sqlite://"
     try:
-        dialect_of(url)
+        dialect_of(url, asynchronous=True)
     except ValueError as error:
         pytest.fail(str(error), pytrace=False)
     return url
@@ -139,7 +143,11 @@ def _usecasecore_database(usecasecore_url: str, usecasecore_prepare: Prepare) ->
 
     from usecasecore.testing import database
 
-    if database.dialect_of(usecasecore_url) == "postgresql":
+    try:
+        dialect = database.dialect_of(usecasecore_url)
+    except ValueError as error:
+        pytest.fail(str(error), pytrace=False)
+    if dialect == "postgresql":
         database.prepared_once(usecasecore_url, usecasecore_prepare)
         yield partial(database.rolled_back, usecasecore_url)
         return
@@ -156,10 +164,14 @@ def usecasecore_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         with make() as engine:
             yield engine
         return
-    from usecasecore.testing.database import of_its_own
+    from usecasecore.testing.database import dialect_of, of_its_own
 
     directory: Path = request.getfixturevalue("tmp_path")
     url, prepare = request.getfixturevalue("usecasecore_url"), request.getfixturevalue("usecasecore_prepare")
+    try:
+        dialect_of(url)
+    except ValueError as error:
+        pytest.fail(str(error), pytrace=False)
     with of_its_own(url, prepare, directory) as engine:
         yield engine
 
@@ -219,6 +231,73 @@ def scenario(usecasecore_runtime: Runtime, usecasecore_actor: Actor, usecasecore
     from usecasecore.testing.scenario import scenario_on
 
     with scenario_on(usecasecore_runtime, actor=usecasecore_actor, factories=usecasecore_factories) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def usecasecore_async_url(usecasecore_url: str) -> str:
+    """The same database for an `AsyncRuntime`, on aiosqlite, psycopg or asyncpg; override it to choose."""
+    try:
+        from usecasecore.testing.async_engines import asynchronous
+
+        return asynchronous(usecasecore_url)
+    except (ImportError, ValueError) as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def _usecasecore_async_database(usecasecore_async_url: str, usecasecore_prepare: Prepare) -> Iterator[Any]:
+    """Do what `_usecasecore_database` does: a function that yields an asynchronous engine."""
+    from functools import partial
+
+    from usecasecore.testing import async_engines
+
+    if not usecasecore_async_url.startswith("sqlite"):
+        async_engines.async_prepared_once(usecasecore_async_url, usecasecore_prepare)
+        yield partial(async_engines.async_rolled_back, usecasecore_async_url)
+        return
+    template = async_engines.async_template(usecasecore_prepare)
+    yield partial(async_engines.async_copied_in_memory, template)
+    template.close()
+
+
+@pytest.fixture
+def usecasecore_async_engine(request: pytest.FixtureRequest) -> Iterator[AsyncEngine]:
+    """The test's asynchronous engine, as `usecasecore_engine`; its database is open as long as the test's event loop."""
+    if request.node.get_closest_marker(_COMMITS) is None:
+        make = request.getfixturevalue("_usecasecore_async_database")
+        with make() as engine:
+            yield engine
+        return
+    url: str = request.getfixturevalue("usecasecore_async_url")
+    from usecasecore.testing.async_engines import async_of_its_own
+
+    directory: Path = request.getfixturevalue("tmp_path")
+    with async_of_its_own(url, request.getfixturevalue("usecasecore_prepare"), directory) as engine:
+        yield engine
+
+
+@pytest.fixture
+def usecasecore_async_runtime(
+    usecasecore_async_engine: AsyncEngine,
+    usecasecore_app: Application,
+    usecasecore_clock: SetClock,
+    usecasecore_options: dict[str, Any],
+) -> AsyncRuntime:
+    """An `AsyncRuntime` of the application, on a database that is as if no test had run before."""
+    from usecasecore.runtime.asynchronous import AsyncRuntime
+
+    return AsyncRuntime(usecasecore_async_engine, usecasecore_app, **{"clock": usecasecore_clock, **usecasecore_options})
+
+
+@pytest.fixture
+def async_scenario(
+    usecasecore_async_runtime: AsyncRuntime, usecasecore_actor: Actor, usecasecore_factories: Factories
+) -> Iterator[AsyncScenario]:
+    """The asynchronous runtime with everything to test with: `await async_scenario.given("order", state="paid")`."""
+    from usecasecore.testing.async_scenario import async_scenario_on
+
+    with async_scenario_on(usecasecore_async_runtime, actor=usecasecore_actor, factories=usecasecore_factories) as made:
         yield made
 
 
