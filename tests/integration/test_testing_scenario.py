@@ -177,10 +177,12 @@ def test_a_crash_at_any_step_leaves_nothing_of_the_command_in_the_test(scenario:
     assert scenario.run(Deposit(account_id=account.id, amount=5)).version == 2
 
 
-def test_after_a_crash_the_same_key_goes_through(scenario: Scenario) -> None:
+@pytest.mark.parametrize("step", ["audit", "write_audit"])
+def test_after_a_crash_the_same_key_goes_through(scenario: Scenario, step: str) -> None:
     account = scenario.given("account")
-    with crash_after("audit"):
+    with crash_after(step) as point:
         scenario.execute(Deposit(account_id=account.id, amount=5), idempotency_key="k")
+    assert (point.step, point.hits) == ("audit", 1)
     scenario.assert_emitted(Deposited, times=0)
     assert not scenario.run(Deposit(account_id=account.id, amount=5), idempotency_key="k").replayed
     scenario.assert_emitted(Deposited, times=1)

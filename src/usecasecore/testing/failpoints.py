@@ -17,6 +17,7 @@ from usecasecore.steps import Moment, Step, When, watch
 __all__ = ["Crashed", "Failpoint", "crash_after", "crash_before", "fail", "failpoints"]
 
 Failure: TypeAlias = BaseException | Callable[[Moment], Any]
+_ALSO_CALLED = {"write_audit": Step.AUDIT}
 
 
 class Crashed(BaseException):
@@ -89,7 +90,7 @@ def fail(
     """Have commands fail at a point, while the block runs; yield the failpoint, which counts its hits.
 
     Args:
-        step: A `Step`, or its name.
+        step: A `Step`, or its name; `write_audit` is `audit`.
         when: `before` or `after`.
         failure: An exception to raise, or a function to call with the moment, in the thread (and greenlet) of the command.
         use_case: Name of the use case whose commands are to fail; by default of all.
@@ -130,15 +131,16 @@ def crash_after(step: Step | str, *, use_case: str | None = None) -> Iterator[Fa
 
 @contextmanager
 def _crash(step: Step | str, when: When, use_case: str | None) -> Iterator[Failpoint]:
-    crash = Crashed(_member(Step, step, "step"), when)
-    with fail(step, when, crash, use_case=use_case) as point:
+    place: Step = _member(Step, step, "step")
+    crash = Crashed(place, when)
+    with fail(place, when, crash, use_case=use_case) as point:
         try:
             yield point
         except Crashed as crashed:
             if crashed is not crash:
                 raise
     if not point.hits:
-        raise AssertionError(f"no command came by: {when} '{step}'" + (f" of {use_case}" if use_case else ""))
+        raise AssertionError(f"no command came by: {when} '{place}'" + (f" of {use_case}" if use_case else ""))
 
 
 def _place(when: When | str) -> When:
@@ -150,7 +152,7 @@ def _place(when: When | str) -> When:
 
 def _member(kind: Any, name: str, word: str) -> Any:
     try:
-        return kind(name)
+        return kind(_ALSO_CALLED.get(name, name))
     except ValueError:
         near = get_close_matches(name, list(kind), 1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
