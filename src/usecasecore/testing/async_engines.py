@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,6 +24,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from usecasecore.testing.database import LOCK, Prepare, Savepoints, template_in_memory, value_of
 
 try:
+    import_module("greenlet")  # SQLAlchemy 2.0 would miss it only when the first statement is sent
     from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 except ImportError as error:
     raise ImportError('the asynchronous fixtures need greenlet: pip install "usecasecore[asyncio]"') from error
