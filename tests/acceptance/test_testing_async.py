@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from importlib import import_module
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import IntegrityError
 
 from tests.acceptance.test_testing_plugin import Run, project, run
+from usecasecore.testing.async_engines import async_rolled_back
 
 __all__ = ["project", "run"]
 
@@ -152,6 +155,25 @@ def test_that_commits(usecasecore_async_engine):
     result = run(tests, f"--usecasecore-url={url}")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*the test's transaction ended before the test did*"])
+
+
+@pytest.mark.parametrize("driver", ["postgresql+psycopg", "postgresql+asyncpg"])
+def test_a_deferred_constraint_is_checked_where_the_commit_would_and_spoils_nothing_else(postgres_url: str, driver: str) -> None:
+    async def main() -> None:
+        async with engine.begin() as connection:
+            await connection.execute(
+                text("create table nodes (id int primary key, parent int references nodes deferrable initially deferred)")
+            )
+        with pytest.raises(IntegrityError):
+            async with engine.begin() as connection:
+                await connection.execute(text("insert into nodes values (1, 2)"))
+        async with engine.begin() as connection:
+            await connection.execute(text("insert into nodes values (3, 3)"))
+        async with engine.connect() as connection:
+            assert (await connection.scalars(text("select id from nodes"))).all() == [3]
+
+    with async_rolled_back(make_url(postgres_url).set(drivername=driver).render_as_string(hide_password=False)) as engine:
+        asyncio.run(main())
 
 
 def test_a_failure_shows_the_story_of_an_asynchronous_command(run: Run) -> None:
