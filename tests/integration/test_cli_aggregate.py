@@ -10,9 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
+from tests import claims
 from tests.unit.cli.command_line import CommandLine
 from tests.unit.cli.sample_app import Base, Create, Submit, app
-from usecasecore import Actor, Runtime
+from usecasecore import Actor, AllowAll, Runtime, Tenancy
 
 ADA = Actor("user", "ada")
 APP = "tests.unit.cli.sample_app:app"
@@ -114,3 +115,42 @@ def test_a_database_without_a_ledger_is_named(run: CommandLine, order_id: UUID, 
     shown = run("aggregate", "show", "order", str(order_id))
     assert shown.code == 2
     assert "usecasecore_audit" in shown.err
+
+
+def tenants() -> Runtime:
+    """A runtime that keeps tenants apart; the note of a claim plays its tenant."""
+    return Runtime(create_engine("sqlite://"), claims.application(AllowAll()), tenancy=Tenancy("note"))
+
+
+@pytest.fixture
+def of_tenants(run: CommandLine, monkeypatch: pytest.MonkeyPatch, database_url: str) -> CommandLine:
+    """The command line, with a runtime that keeps tenants apart, and one claim, of the tenant `acme`."""
+    engine = create_engine(database_url)
+    claims.Base.metadata.create_all(engine)
+    runtime = Runtime(engine, claims.application(AllowAll()), tenancy=Tenancy("note"))
+    runtime.execute(claims.File(claim_id=1, amount=5, note="acme"), actor=Actor("user", "ada", tenant="acme"))
+    engine.dispose()
+    monkeypatch.setenv("USECASECORE_APP", f"{__name__}:tenants")
+    return run
+
+
+def test_an_aggregate_of_another_tenant_is_one_that_does_not_exist(of_tenants: CommandLine) -> None:
+    asked = ("aggregate", "show", "claim")
+    foreign = of_tenants(*asked, "1", "--actor", "user:eve", "--tenant", "umbrella")
+    missing = of_tenants(*asked, "2", "--actor", "user:eve", "--tenant", "umbrella")
+    assert (foreign.code, foreign.out) == (2, "")
+    assert "claim: there is none with the key 1" in foreign.err
+    assert foreign.err == missing.err.replace("key 2", "key 1")
+    own = of_tenants(*asked, "1", "--actor", "user:ada", "--tenant", "acme", "--format", "json")
+    assert (own.code, own.data["aggregate"]["state"]) == (0, "filed")
+
+
+def test_an_actor_without_a_tenant_is_told_what_is_missing(of_tenants: CommandLine) -> None:
+    shown = of_tenants("aggregate", "show", "claim", "1", "--actor", "user:ada")
+    assert (shown.code, shown.out) == (2, "")
+    assert "the runtime keeps tenants apart, and user:ada acts in none" in shown.err
+    assert "add --tenant NAME" in shown.err
+
+
+def test_where_nobody_is_named_the_tenants_are_not_kept_apart(of_tenants: CommandLine) -> None:
+    assert of_tenants("aggregate", "show", "claim", "1", "--format", "json").data["aggregate"]["state"] == "filed"

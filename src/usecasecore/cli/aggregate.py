@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from usecasecore.cli.database import Database, find_database
+from usecasecore.cli.database import Database, find_both
 from usecasecore.cli.db import read_ledger
-from usecasecore.cli.discovery import find_application
+from usecasecore.cli.discovery import Found, no_application
 from usecasecore.cli.failure import Failure, unknown
 from usecasecore.cli.group import group
 from usecasecore.cli.options import AppOption, Format, FormatOption, SchemaOption, UrlOption
@@ -20,7 +20,6 @@ from usecasecore.cli.output import clean, heading, indented, note, print_json, p
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from usecasecore.application import Application
     from usecasecore.context import Actor
     from usecasecore.lifecycle import Lifecycle
     from usecasecore.runtime.explanation import Action
@@ -48,17 +47,19 @@ def show(
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Show its state, since when, its version, what is possible and what is not, with the reasons, and its last entries."""
-    application = find_application(app)
-    found = application.lifecycles.get(lifecycle)
+    database, where = find_both(url, app, schema)
+    if where is None:
+        raise no_application()
+    found = where.application.lifecycles.get(lifecycle)
     if found is None:
-        raise unknown("lifecycle", lifecycle, application.lifecycles)
+        raise unknown("lifecycle", lifecycle, where.application.lifecycles)
     who = actor_of(actor, role, tenant)
     note(
         f"actor: {clean(who)}"
         if who
         else "actor: none is named, so no policy is asked; --actor TYPE:ID asks on somebody's behalf"
     )
-    view = _view(find_database(url, app, schema), application, found, key, who, number)
+    view = _view(database, where, found, key, who, number)
     actions = view.actions.actions if why is None else (_one(view, why),)
     if output is Format.JSON:
         print_json({"aggregate": _data(view, found, who, actions, None if why is None else 0)})
@@ -86,10 +87,9 @@ def actor_of(text: str | None, roles: list[str] | None, tenant: str | None) -> A
     return Actor(kind, name, tenant=tenant, roles=frozenset(roles or ()))
 
 
-def _view(
-    database: Database, application: Application, lifecycle: Lifecycle, text: str, actor: Actor | None, number: int
-) -> View:
+def _view(database: Database, where: Found, lifecycle: Lifecycle, text: str, actor: Actor | None, number: int) -> View:
     from usecasecore.errors import AggregateNotFound, UseCaseError
+    from usecasecore.runtime.shell import Shell
     from usecasecore.runtime.view import key_of_text, view_of
 
     try:
@@ -97,8 +97,14 @@ def _view(
     except ValueError as error:
         raise Failure(f"{text!r} is no key of {lifecycle.aggregate_name}: {error}") from error
 
+    # Where nobody is named there is nobody to hide another tenant's rows from.
+    tenancy = None if actor is None else getattr(where.runtime, "tenancy", None)
+    if tenancy is not None and actor is not None and actor.tenant is None:
+        raise Failure(f"the runtime keeps tenants apart, and {actor} acts in none", "add --tenant NAME")
+
     def read(connection: Connection, schema: str | None) -> View:
-        return view_of(connection, application, schema, lifecycle, key, actor=actor, entries=number)
+        shell = Shell(connection.engine, where.application, None, None, schema, tenancy)
+        return view_of(connection, shell, lifecycle, key, actor=actor, entries=number)
 
     try:
         return read_ledger(database, read)

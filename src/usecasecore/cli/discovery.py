@@ -20,7 +20,7 @@ from usecasecore.cli.output import note
 if TYPE_CHECKING:
     from usecasecore.application import Application
 
-__all__ = ["VARIABLE", "Found", "find", "find_application"]
+__all__ = ["VARIABLE", "Found", "find", "find_application", "no_application"]
 
 VARIABLE = "USECASECORE_APP"
 _FORM = "write it as module:attribute, for example shop.app:app"
@@ -67,8 +67,13 @@ def find_application(option: str | None) -> Application:
     """
     found = find(option)
     if found is None:
-        raise Failure("no application is named", _PLACES)
+        raise no_application()
     return found.application
+
+
+def no_application() -> Failure:
+    """Return the failure for a command that wants an application where nobody names one."""
+    return Failure("no application is named", _PLACES)
 
 
 def find(option: str | None) -> Found | None:

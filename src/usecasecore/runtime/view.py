@@ -11,7 +11,6 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection
 from sqlalchemy.orm import Mapper
 
-from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor
 from usecasecore.ledger.reading import RecordedEntry, latest_of, state_since
 from usecasecore.lifecycle import Lifecycle
@@ -43,8 +42,7 @@ class View:
 
 def view_of(
     connection: Connection,
-    application: Application,
-    schema: str | None,
+    shell: Shell,
     lifecycle: Lifecycle,
     key: Any,
     *,
@@ -55,8 +53,7 @@ def view_of(
 
     Args:
         connection: To read on.
-        application: Whose use cases are asked about.
-        schema: Where the ledger lives.
+        shell: Whose use cases are asked about, in which ledger, and whether tenants are kept apart.
         lifecycle: The lifecycle whose state is asked for.
         key: The aggregate's key, see `Runtime.allowed`.
         actor: Who would act. None asks no policy, and guards that want to know who acts see nobody.
@@ -66,8 +63,7 @@ def view_of(
         AggregateNotFound: If there is none, or the actor may not know of it.
         UseCaseError: As `Runtime.allowed`.
     """
-    shell = Shell(connection.engine, application, None, None, schema)
-    policy = AllowAll() if actor is None else application.policy
+    policy = AllowAll() if actor is None else shell.application.policy
     table = ActionTable(shell.plans, policy)
     question = WhatIsPossible(shell, table, lifecycle.aggregate, [key], ANONYMOUS if actor is None else actor)
     session = ReadingSession(connection)
@@ -77,8 +73,8 @@ def view_of(
             raise question.not_found()
         one = found[0]
         name = (one.aggregate, one.key)
-        since = state_since(connection, schema, *name, lifecycle.name, one.states[lifecycle.name])
-        return View(one, since, tuple(latest_of(connection, schema, *name, limit=entries)))
+        since = state_since(connection, shell.schema, *name, lifecycle.name, one.states[lifecycle.name])
+        return View(one, since, tuple(latest_of(connection, shell.schema, *name, limit=entries)))
     finally:
         session.discard()
 
