@@ -1,7 +1,8 @@
 """A diagram as DOT, the language of Graphviz.
 
 Colours have six digits: older Graphviz versions draw three-digit ones black. Every edge that ends at a composite state is
-laid out to a state inside and cut off at the border, which takes `compound`.
+laid out to a state inside and cut off at the border, which takes `compound`; without `newrank` some of these graphs end Graphviz
+with `trouble in init_rank`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ __all__ = ["to_dot"]
 
 _INK, _MUTED, _LINE, _FILL, _ALERT = "#1f2937", "#6b7280", "#475569", "#f8fafc", "#b45309"
 _FONT = "Helvetica,Arial,sans-serif"
-_GRAPH = {"compound": "true", "fontname": _FONT, "nodesep": "0.5", "ranksep": "0.6", "pad": "0.2", "bgcolor": "#ffffff"}
+_GRAPH = {
+    "compound": "true",
+    "newrank": "true",
+    "fontname": _FONT,
+    "nodesep": "0.5",
+    "ranksep": "0.6",
+    "pad": "0.2",
+    "bgcolor": "#ffffff",
+}
 _NODE = {
     "shape": "box",
     "style": "rounded,filled",
