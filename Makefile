@@ -42,9 +42,12 @@ coverage: .venv/.dev ## run every test, and say which lines none of them reached
 test-sa20: .venv-sa20/.test
 	@$(STEP) "tests on SQLAlchemy 2.0" .venv-sa20/bin/python -m pytest -n $(JOBS) $(SA20_CASES) $(SA20_TESTS)
 
+# It asks what a command would meet, then runs it: 10,000 steps on each database, in the gate on SQLite only.
+EXPLAIN_TEST := tests/properties/test_explain_agrees.py
+
 # The numbers of the fault matrix. A seed that failed is named by its test: USECASECORE_SEED=... make chaos repeats it.
 chaos: .venv/.dev ## inject faults for up to an hour, and count what came of them
-	@$(STEP) "chaos" env USECASECORE_CHAOS=long $(BIN)/python -m pytest -n $(JOBS) --override-ini timeout=3600 tests/chaos
+	@$(STEP) "chaos" env USECASECORE_CHAOS=long $(BIN)/python -m pytest -n $(JOBS) --override-ini timeout=3600 tests/chaos $(EXPLAIN_TEST)
 
 # The quick ones first.
 check: format lint types layers diagrams-check docs test demo ## everything that must be green before a merge
