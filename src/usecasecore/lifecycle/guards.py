@@ -59,15 +59,16 @@ class Guard:
         takes_event: Whether it gets to see more than the aggregate.
         wanted: The answer that lets the transition through: True under `conditions`, False under `unless`.
         function: What is asked; None for a mapped attribute.
+        ask: Asks it, and returns its answer as it is.
     """
 
-    __slots__ = ("_call", "function", "name", "reason", "takes_event", "wanted")
+    __slots__ = ("ask", "function", "name", "reason", "takes_event", "wanted")
 
     def __init__(self, callback: Callback, *, wanted: bool) -> None:
         self.name, self.wanted, self.function = callback.name, wanted, callback.function
         self.reason = _reason_of(callback) or f"{callback.name!r} is {'not true' if wanted else 'true'}"
         self.takes_event = callback.takes_event
-        self._call: Call = callback.call
+        self.ask: Call = callback.call
 
     def __call__(self, event: Any) -> bool:
         """Return whether the transition may go on.
@@ -75,7 +76,14 @@ class Guard:
         Raises:
             TypeError: If the guard returned something to be awaited.
         """
-        answer = self._call(event)
+        return self.passes(self.ask(event))
+
+    def passes(self, answer: Any) -> bool:
+        """Return whether the transition may go on after an answer.
+
+        Raises:
+            TypeError: If it is something to be awaited.
+        """
         if answer is True or answer is False:
             return answer is self.wanted
         refuse_awaitable(self.name, answer)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,7 +20,10 @@ from usecasecore.runtime.plan import AggregatePlan, Plan
 from usecasecore.slots import aggregate_name
 from usecasecore.usecase import UseCase
 
-__all__ = ["About", "ActionTable", "Cell", "Row"]
+__all__ = ["About", "ActionTable", "Cell", "Outline", "Row", "dated"]
+
+_MOST_OUTLINES = 1_000
+"""Of a class; some kilobytes each. Beyond that they are made anew."""
 
 
 class ActionTable:
@@ -31,12 +33,14 @@ class ActionTable:
         policy: Who is asked.
         asks_readable: Whether the policy may say no to that; its default never does.
         asks_permitted: Likewise: `AllowAll` never does.
+        asks_policy: Whether it may say no to either.
     """
 
     def __init__(self, plans: tuple[Plan, ...], policy: Policy) -> None:
         self.policy = policy
         self.asks_readable = type(policy).readable is not Policy.readable
         self.asks_permitted = type(policy).permitted is not AllowAll.permitted
+        self.asks_policy = self.asks_readable or self.asks_permitted
         self._plans = plans
         self._known: dict[type, Known] = {}
 
@@ -57,8 +61,7 @@ class ActionTable:
         if found is None:
             rows = [row for plan in self._plans if (row := _row(plan, mapped)) is not None]
             plan = AggregatePlan.of(mapped)
-            states = tuple(_reader(lifecycle) for lifecycle in plan.lifecycles)
-            found = self._known[mapped] = Known(plan, tuple(rows), states, attrgetter(plan.version))
+            found = self._known[mapped] = Known(plan, tuple(rows), tuple(map(_reader, plan.lifecycles)), self.asks_policy)
         return found
 
 
@@ -69,26 +72,83 @@ class Known:
     Attributes:
         plan: The class.
         rows: One for each use case that loads them.
-        states: Each reads the state of one lifecycle; raises UndeclaredState.
-        version: Reads the version.
+        states: Each reads the state of one lifecycle, from an aggregate and its `__dict__`; raises UndeclaredState.
+        asks_policy: Whether the policy is asked about everything.
     """
 
     plan: AggregatePlan
     rows: tuple[Row, ...]
-    states: tuple[Callable[[Any], str], ...]
-    version: Callable[[Any], int]
+    states: tuple[Callable[[Any, dict[str, Any]], str], ...]
+    asks_policy: bool
+    _outlines: dict[tuple[Any, ...], Outline] = field(default_factory=dict)
+
+    def outline(self, found: tuple[Any, ...]) -> Outline:
+        """Return what is the same for all aggregates at a version, in these states; both are given, in one tuple."""
+        outline = self._outlines.get(found)
+        if outline is None:
+            if len(self._outlines) >= _MOST_OUTLINES:
+                self._outlines.clear()
+            outline = self._outlines[found] = self._outlined(*found)
+        return outline
+
+    def _outlined(self, version: int, *found: str) -> Outline:
+        states = {lifecycle.name: state for lifecycle, state in zip(self.plan.lifecycles, found, strict=True)}
+        actions: list[Any] = []
+        to_ask = []
+        for place, row in enumerate(self.rows):
+            cell = row.cell(states.get(row.name) if row.name else None)
+            known = cell.free
+            if cell.refusals and not self.asks_policy:
+                known = row.action(Possibility.NO, refusals=tuple(dated(refusal, version) for refusal in cell.refusals))
+            if known is None or self.asks_policy:
+                to_ask.append((place, row, cell))
+            actions.append(known)
+        return Outline(states, tuple(actions), tuple(to_ask))
+
+    def version(self, aggregate: Any, held: dict[str, Any]) -> int:
+        """Return the version of an aggregate, whose `__dict__` is given."""
+        # What is loaded stands there; an attribute of a mapped class takes several times as long to say so.
+        found: int | None = held.get(self.plan.version)
+        return getattr(aggregate, self.plan.version) if found is None else found
+
+    def key(self, aggregate: Any, held: dict[str, Any]) -> str:
+        """Return the key of an aggregate as the ledger writes it."""
+        keys = self.plan.keys
+        found = held.get(keys[0]) if len(keys) == 1 else None
+        return self.plan.id_of(aggregate) if found is None else str(found)
 
 
-def _reader(lifecycle: Lifecycle) -> Callable[[Any], str]:
-    binding, held = lifecycle.binding, attrgetter(lifecycle.column)
+def _reader(lifecycle: Lifecycle) -> Callable[[Any, dict[str, Any]], str]:
+    binding, column = lifecycle.binding, lifecycle.column
     assert binding is not None
     readings = binding.readings
 
-    def read(aggregate: Any) -> str:
-        name = readings.get(held(aggregate))
+    def read(aggregate: Any, held: dict[str, Any]) -> str:
+        name = readings.get(held.get(column))
         return lifecycle.state_of(aggregate) if name is None else name
 
     return read
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """What is the same for all aggregates of a class, in the same states and at the same version.
+
+    Attributes:
+        states: Lifecycle -> state.
+        actions: The answers, as far as the table has them; what stands in the place of one that is open means nothing.
+        open: What is still to be asked, with its place among them.
+    """
+
+    states: Mapping[str, str]
+    actions: tuple[Action, ...]
+    open: tuple[tuple[int, Row, Cell], ...]
+
+
+def dated(refusal: Refusal, version: int) -> Refusal:
+    """Return a refusal that says which version of the aggregate it was decided on."""
+    # Written out: `dataclasses.replace` takes three times as long, and a list of aggregates has many versions.
+    return Refusal(refusal.code, refusal.message, refusal.params, refusal.allowed, version)
 
 
 @dataclass(slots=True)
@@ -121,7 +181,8 @@ class Cell:
         """
         for guards, action in self.guarded:
             for guard in guards:
-                if not guard(about):
+                answer = guard.ask(about)
+                if answer is not guard.wanted and not guard.passes(answer):
                     break
             else:
                 return action

@@ -7,7 +7,7 @@ it makes the answer depend on it (`lifecycle.absent`). Where the key is all that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,11 +18,10 @@ from usecasecore.lifecycle.absent import UNKNOWN, Absent, SaidWithout, Unknown
 from usecasecore.lifecycle.examination import Examination, examine
 from usecasecore.messages import Command
 from usecasecore.policy import PolicyRequest
-from usecasecore.runtime.action_table import About, ActionTable, Cell, Row
+from usecasecore.runtime.action_table import About, ActionTable, Cell, Outline, Row, dated
 from usecasecore.runtime.call import check_by_use_case
 from usecasecore.runtime.execute import answer_of, chosen_trigger
 from usecasecore.runtime.explanation import Action, Actions, Possibility
-from usecasecore.runtime.plan import AggregatePlan
 from usecasecore.runtime.reading import ReadingSession
 from usecasecore.runtime.shell import note_version
 from usecasecore.runtime.unsaid import UnsaidCommand, UnsaidContext, UnsaidRequest
@@ -30,27 +29,6 @@ from usecasecore.runtime.unsaid import UnsaidCommand, UnsaidContext, UnsaidReque
 __all__ = ["Asking"]
 
 _POLICY, _CHOICE, _OTHERS, _PREPARE = "policy", "choose_trigger", "aggregates", "prepare"
-
-
-@dataclass(frozen=True, slots=True)
-class _Outline:
-    """What is the same for all aggregates of a class, in the same states and at the same version.
-
-    Attributes:
-        name: What the ledger calls the class.
-        states: Lifecycle -> state.
-        actions: The answers, as far as the table has them.
-        open: What is still to be asked, with its place among them.
-    """
-
-    name: str
-    states: Mapping[str, str]
-    actions: list[Action]
-    open: list[tuple[int, Row, Cell]]
-
-    def answer(self, key: str, version: int, actions: list[Action]) -> Actions:
-        """Return the answer about one of them."""
-        return Actions(aggregate=self.name, key=key, version=version, states=self.states, actions=tuple(actions))
 
 
 @dataclass(slots=True)
@@ -64,7 +42,6 @@ class Asking:
     _absent: Absent = field(default_factory=Absent)
     _contexts: dict[int, UnsaidContext] = field(default_factory=dict)
     _about: About = field(default_factory=About)
-    _outlines: dict[tuple[Any, ...], _Outline] = field(default_factory=dict)
 
     def actions(self, aggregate: Any) -> Actions | None:
         """Return what can be done with an aggregate; None where the actor may not know of it.
@@ -74,50 +51,30 @@ class Asking:
             WriteRefused: If user code wanted to change something.
             Exception: Whatever a guard or `choose_trigger` raises.
         """
-        known = self.table.known_of(type(aggregate))
-        states = [read(aggregate) for read in known.states]
-        version = known.version(aggregate)
-        key = (known, version, *states)
-        outline = self._outlines.get(key)
-        if outline is None:
-            outline = self._outlines[key] = self._outline(known.plan, known.rows, states, version)
-        actions = outline.actions
-        seen = not self.table.asks_readable
+        known, held = self.table.known_of(type(aggregate)), aggregate.__dict__
+        version = known.version(aggregate, held)
+        outline = known.outline((version, *[read(aggregate, held) for read in known.states]))
+        actions, seen = outline.actions, not self.table.asks_readable
         if outline.open:
-            actions = list(actions)
-            seen = self._ask(aggregate, version, outline, actions) or seen
-        return outline.answer(known.plan.id_of(aggregate), version, actions) if seen else None
+            answers = list(actions)
+            seen = self._ask(aggregate, version, outline, answers) or seen
+            actions = tuple(answers)
+        if not seen:
+            return None
+        key = known.key(aggregate, held)
+        return Actions(aggregate=known.plan.name, key=key, version=version, states=outline.states, actions=actions)
 
-    def _ask(self, aggregate: Any, version: int, outline: _Outline, actions: list[Action]) -> bool:
+    def _ask(self, aggregate: Any, version: int, outline: Outline, actions: list[Action]) -> bool:
         """Fill in what is open; say whether the policy lets the actor know of the aggregate."""
-        seen = False
+        seen, asks_policy = False, self.table.asks_policy
         self._about.model = aggregate
         for place, row, cell in outline.open:
-            known = None if self._asks_policy else cell.yes(self._about)
+            known = None if asks_policy else cell.yes(self._about)
             if known is None:
                 one = _Answering(self, row, cell, aggregate, version)
                 known, seen = one.action(), seen or one.seen
             actions[place] = known
         return seen
-
-    @property
-    def _asks_policy(self) -> bool:
-        return self.table.asks_readable or self.table.asks_permitted
-
-    def _outline(self, plan: AggregatePlan, rows: tuple[Row, ...], found: list[str], version: int) -> _Outline:
-        states = {lifecycle.name: state for lifecycle, state in zip(plan.lifecycles, found, strict=True)}
-        actions, to_ask = [], []
-        for place, row in enumerate(rows):
-            cell = row.cell(states.get(row.name) if row.name else None)
-            known = cell.free
-            if cell.refusals:
-                refusals = tuple(_at(refusal, version) for refusal in cell.refusals)
-                known = row.action(Possibility.NO, refusals=refusals)
-            if known is None or self._asks_policy:
-                known = row.action(Possibility.NO)  # stands in its place until it is asked
-                to_ask.append((place, row, cell))
-            actions.append(known)
-        return _Outline(plan.name, states, actions, to_ask)
 
     def context(self, row: Row) -> UnsaidContext:
         """Return what user code of a use case gets as its context."""
@@ -131,11 +88,6 @@ class Asking:
     def absent(self) -> Absent:
         """Is told of each look at what isn't there."""
         return self._absent
-
-
-def _at(refusal: Refusal, version: int) -> Refusal:
-    # Written out: `dataclasses.replace` takes three times as long, and a list of aggregates has many versions.
-    return Refusal(refusal.code, refusal.message, refusal.params, refusal.allowed, version)
 
 
 class _Answering:
@@ -223,7 +175,7 @@ class _Answering:
         row = self._row
         if row.triggers:
             if self._cell.refusals:
-                self._refusals += (_at(refusal, self._version) for refusal in self._cell.refusals)
+                self._refusals += (dated(refusal, self._version) for refusal in self._cell.refusals)
             elif not self._forbidden and not self._depends:
                 self._ask_guards()
             else:

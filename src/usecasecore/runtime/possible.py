@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Select, select, tuple_
@@ -57,7 +58,8 @@ class WhatIsPossible:
             self._whose = {"uc_row_tenant": tenancy.value(aggregate, actor)}
         self._columns = columns = primary_key(mapper)
         self._query = wanted if isinstance(wanted, Select) else None
-        self._keys = [] if isinstance(wanted, Select) else [_key(mapper, columns, key) for key in wanted]
+        self._key_of = attrgetter(*columns)
+        self._keys = [] if isinstance(wanted, Select) else list(_keys(mapper, columns, wanted))
 
     def ask(self, session: ReadingSession) -> tuple[Actions, ...]:
         """Return the answers, in the order of the keys or of the query."""
@@ -71,7 +73,7 @@ class WhatIsPossible:
 
     def not_found(self) -> AggregateNotFound:
         """Return the refusal for the one key that was asked about; the same for one that is missing and one that is not shown."""
-        return AggregateNotFound(aggregate=aggregate_name(self._aggregate), key=", ".join(map(str, self._keys[0])))
+        return AggregateNotFound(aggregate=aggregate_name(self._aggregate), key=", ".join(map(str, self._parts(self._keys[0]))))
 
     def _queried(self, session: ReadingSession) -> list[Any]:
         assert self._query is not None
@@ -85,14 +87,16 @@ class WhatIsPossible:
         return list(found)
 
     def _by_key(self, session: ReadingSession) -> list[Any]:
-        keys, rows = iter(dict.fromkeys(self._keys)), {}
+        keys, rows, key_of = iter(dict.fromkeys(self._keys)), {}, self._key_of
         size = _VALUES_AT_ONCE // len(self._columns)
         while batch := list(islice(keys, size)):
-            for one in self._batch(session, batch):
-                rows[tuple([getattr(one, column) for column in self._columns])] = one
+            rows.update({key_of(one): one for one in self._batch(session, batch)})
         return [rows[key] for key in self._keys if key in rows]
 
-    def _batch(self, session: ReadingSession, keys: list[tuple[Any, ...]]) -> Iterable[Any]:
+    def _parts(self, key: Any) -> tuple[Any, ...]:
+        return (key,) if len(self._columns) == 1 else key
+
+    def _batch(self, session: ReadingSession, keys: list[Any]) -> Iterable[Any]:
         # On PostgreSQL a failed statement ends the transaction, or what goes back to a savepoint.
         savepoint = len(self._keys) > 1 and session.connection().dialect.name == "postgresql"
         try:
@@ -104,9 +108,9 @@ class WhatIsPossible:
         # No row has a key that its column can't hold; the others may.
         return [] if len(keys) == 1 else [one for key in keys for one in self._batch(session, [key])]
 
-    def _statement(self, keys: list[tuple[Any, ...]]) -> Select[Any]:
+    def _statement(self, keys: list[Any]) -> Select[Any]:
         columns = [getattr(self._aggregate, name) for name in self._columns]
-        condition = columns[0].in_([key[0] for key in keys]) if len(columns) == 1 else tuple_(*columns).in_(keys)
+        condition = columns[0].in_(keys) if len(columns) == 1 else tuple_(*columns).in_(keys)
         return self._own(select(self._aggregate).where(condition))
 
     def _own(self, statement: Select[Any]) -> Select[Any]:
@@ -120,11 +124,15 @@ def _mapper(aggregate: Any) -> Mapper[Any]:
     return mapper
 
 
-def _key(mapper: Mapper[Any], columns: tuple[str, ...], key: Any) -> tuple[Any, ...]:
-    if isinstance(key, Mapping):
-        values = tuple(key[name] for name in columns if name in key) if len(key) == len(columns) else ()
-    else:
-        values = tuple(key) if isinstance(key, tuple) else (key,)
-    if len(values) != len(columns):
-        raise ValueError(f"{key!r} is no key of {mapper.class_.__name__}; its columns are: {', '.join(columns)}")
-    return values
+def _keys(mapper: Mapper[Any], columns: tuple[str, ...], wanted: Iterable[Any]) -> Iterator[Any]:
+    """Yield each key as it is told apart: the value of the one column, or the values of several."""
+    for key in wanted:
+        if isinstance(key, Mapping):
+            values = tuple(key[name] for name in columns if name in key) if len(key) == len(columns) else ()
+        elif isinstance(key, tuple):
+            values = tuple(key)
+        else:
+            values = (key,)
+        if len(values) != len(columns):
+            raise ValueError(f"{key!r} is no key of {mapper.class_.__name__}; its columns are: {', '.join(columns)}")
+        yield values[0] if len(values) == 1 else values
