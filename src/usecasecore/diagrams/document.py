@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from hashlib import sha256
 from importlib import resources
 from typing import Any
 
 from usecasecore.diagrams.model import Binding, Detail, Diagram, Edge, EdgeKind, Guard, Node
+from usecasecore.diagrams.overlay import Mark, Overlay
 
-__all__ = ["SCHEMA_VERSION", "compact", "digest", "from_data", "from_json", "schema", "to_data", "to_json"]
+__all__ = ["SCHEMA_VERSION", "compact", "digest", "from_data", "from_json", "schema", "to_data", "to_json", "with_overlay"]
 
 SCHEMA_VERSION = 1
 
@@ -26,9 +27,17 @@ def to_data(diagram: Diagram) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "digest": digest(diagram), **_data(diagram, sparse=False)}
 
 
-def to_json(diagram: Diagram) -> str:
-    """Return the diagram as indented JSON, with a line end."""
-    text = json.dumps(to_data(diagram), indent=2, ensure_ascii=False)
+def with_overlay(diagram: Diagram, overlay: Overlay | None) -> dict[str, Any]:
+    """Return JSON values for both: the diagram, which no reader of diagrams takes this for, and what is known beside it."""
+    if overlay is None:
+        return {"diagram": to_data(diagram), "overlay": None}
+    return {"diagram": to_data(diagram), "overlay": {**_overlay_data(overlay), "schema_version": SCHEMA_VERSION}}
+
+
+def to_json(diagram: Diagram, overlay: Overlay | None = None) -> str:
+    """Return the diagram as indented JSON, with a line end; with an overlay both, see `with_overlay`."""
+    data = to_data(diagram) if overlay is None else with_overlay(diagram, overlay)
+    text = json.dumps(data, indent=2, ensure_ascii=False)
     return _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text) + "\n"
 
 
@@ -78,9 +87,17 @@ def from_data(data: Mapping[str, Any]) -> Diagram:
         raise ValueError(f"this is not a diagram: {type(error).__name__}: {error}") from error
 
 
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema that `to_json` keeps to."""
-    text = resources.files("usecasecore.diagrams").joinpath("diagram.schema.json").read_text(encoding="utf-8")
+def schema(*, overlay: bool = False) -> dict[str, Any]:
+    """Return the JSON Schema that `to_json` keeps to, without an overlay or with one."""
+    if overlay:
+        found = _schema("overlay.schema.json")
+        found["properties"]["diagram"] = _schema("diagram.schema.json")
+        return found
+    return _schema("diagram.schema.json")
+
+
+def _schema(name: str) -> dict[str, Any]:
+    text = resources.files("usecasecore.diagrams").joinpath(name).read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
@@ -95,6 +112,18 @@ def _data(value: Any, *, sparse: bool) -> Any:
         for each in fields(value)
         if (held := getattr(value, each.name)) != each.default or not sparse
     }
+
+
+def _overlay_data(overlay: Overlay) -> dict[str, Any]:
+    return {
+        **asdict(overlay),
+        "states": {name: _mark_data(mark) for name, mark in overlay.states.items()},
+        "edges": {name: _mark_data(mark) for name, mark in overlay.edges.items()},
+    }
+
+
+def _mark_data(mark: Mark) -> dict[str, Any]:
+    return {**asdict(mark), "data": dict(mark.data)}
 
 
 def _given(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:

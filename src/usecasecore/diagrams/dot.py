@@ -15,9 +15,12 @@ from graphviz import Digraph
 from usecasecore.diagrams import stamp
 from usecasecore.diagrams.ends import StandIn, ends_of
 from usecasecore.diagrams.labels import edge_label
+from usecasecore.diagrams.marking import heading, mark_lines, mark_of, remarks
 from usecasecore.diagrams.model import Diagram, Edge, EdgeKind, Node
+from usecasecore.diagrams.overlay import Mark, Overlay, Status
 from usecasecore.diagrams.rendering import bounds
-from usecasecore.diagrams.text import shown, wrapped
+from usecasecore.diagrams.style import LIGHT
+from usecasecore.diagrams.text import flat, shown, wrapped
 
 __all__ = ["to_dot"]
 
@@ -44,17 +47,25 @@ _NODE = {
 }
 _EDGE = {"fontname": _FONT, "fontsize": "10", "fontcolor": _INK, "color": _LINE, "arrowsize": "0.8"}
 _POINT = {"shape": "circle", "style": "filled", "fillcolor": _INK, "color": _INK, "label": "", "width": "0.16"}
+_STATUSES = {
+    Status.GOOD: (LIGHT["good"], LIGHT["good-fill"]),
+    Status.PARTIAL: (LIGHT["partial"], LIGHT["partial-fill"]),
+    Status.BAD: (LIGHT["bad"], LIGHT["bad-fill"]),
+    Status.CURRENT: (LIGHT["accent"], LIGHT["accent-fill"]),
+    Status.TAKEN: (LIGHT["accent"], LIGHT["surface"]),
+    Status.UNTAKEN: (LIGHT["border"], LIGHT["surface"]),
+}
 _ANYWHERE = {"shape": "plain", "style": "", "fillcolor": "none", "margin": "0.05"}
 
 
-def to_dot(diagram: Diagram) -> str:
-    """Return the diagram as DOT, with the stamp in comments."""
-    return _Drawing(diagram).source()
+def to_dot(diagram: Diagram, overlay: Overlay | None = None) -> str:
+    """Return the diagram as DOT, with the stamp in comments; with an overlay there is none."""
+    return _Drawing(diagram, overlay).source()
 
 
 class _Drawing:
-    def __init__(self, diagram: Diagram) -> None:
-        self._diagram = diagram
+    def __init__(self, diagram: Diagram, overlay: Overlay | None) -> None:
+        self._diagram, self._overlay = diagram, overlay
         self._nodes = {node.name: node for node in diagram.nodes}
         self._ends = ends_of(diagram)
         self._stand_ins: dict[str, list[StandIn]] = {}
@@ -74,7 +85,9 @@ class _Drawing:
             if not edge.internal:
                 self._edge(edge)
         self._note_unbound()
-        above, below = stamp.comments(self._diagram, "//")
+        if self._overlay is not None:
+            self._tell(self._overlay)
+        above, below = stamp.comments(self._diagram, "//", overlay=self._overlay)
         return f"{above}{self._graph.source}{below}"
 
     def _states(self, graph: Digraph, nodes: Iterable[Node]) -> None:
@@ -82,7 +95,8 @@ class _Drawing:
             if node.composite:
                 self._cluster(graph, node)
             else:
-                graph.node(node.id, label=self._label(node), id=node.id, peripheries="2" if node.final else "1")
+                style = _state_style(mark_of(self._overlay, node))
+                graph.node(node.id, label=self._label(node), id=node.id, peripheries="2" if node.final else "1", **style)
 
     def _cluster(self, graph: Digraph, node: Node) -> None:
         inside = Digraph(f"cluster_{node.id}")
@@ -110,8 +124,9 @@ class _Drawing:
 
     def _edge(self, edge: Edge) -> None:
         ends = self._ends[edge.id]
-        label = _markup(_padded(_edge_markup(edge)))
-        style = {"style": "dashed", "color": _ALERT} if edge.unbound else {}
+        mark = mark_of(self._overlay, edge)
+        label = _markup(_padded(_edge_markup(edge, mark)))
+        style = {**({"style": "dashed", "color": _ALERT} if edge.unbound else {}), **_edge_style(mark)}
         if ends.tail is None:
             self._graph.node("initial" if edge.kind is EdgeKind.CREATION else "any", **self._start(edge))
         if ends.head is None:
@@ -136,13 +151,14 @@ class _Drawing:
 
     def _label(self, node: Node) -> str:
         # Not bold: the wheel makes the room for bold letters too narrow.
-        parts = [*map(_text, wrapped(node.label, 32)), _small(wrapped(node.description))]
+        parts = [*map(_text, wrapped(node.label, 32)), _small(wrapped(node.description)), _marked(mark_of(self._overlay, node))]
         own = "<BR/>".join(filter(None, parts))
         internal = self._internal.get(node.name)
         if not internal:
             return _markup(own)
         # As in UML: what happens without leaving the state stands in a compartment below its name.
-        rows = "".join(f"<TR><TD>{_edge_markup(edge)}</TD></TR>" for edge in internal)
+        said = (_edge_markup(edge, mark_of(self._overlay, edge)) for edge in internal)
+        rows = "".join(f"<TR><TD>{each}</TD></TR>" for each in said)
         table = '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">'
         return _markup(f"{table}<TR><TD>{own}</TD></TR><HR/>{rows}</TABLE>")
 
@@ -163,12 +179,44 @@ class _Drawing:
                 fontsize="10",
             )
 
+    def _tell(self, overlay: Overlay) -> None:
+        title = f'<FONT POINT-SIZE="13"><B>{_text(flat(heading(self._diagram, overlay)))}</B></FONT>'
+        lines = [line for remark in remarks(overlay, drawn=True) for line in wrapped(remark, 100)]
+        # Set last: the clusters before have labels of their own, and those after would take it over.
+        self._graph.attr(label=_markup("<BR/>".join([title, *_painted(lines, italic=False)])), labelloc="b", fontsize="10")
+
 
 def _cut(key: str, end: Node | StandIn | None) -> dict[str, str]:
     return {key: f"cluster_{end.id}"} if isinstance(end, Node) and end.composite else {}
 
 
-def _edge_markup(edge: Edge) -> str:
+def _state_style(mark: Mark | None) -> dict[str, str]:
+    if mark is None or mark.status is None:
+        return {}
+    line, fill = _STATUSES[mark.status]
+    style = {"color": line, "fillcolor": fill, "class": f"uc-status-{mark.status}"}
+    if mark.status is Status.UNTAKEN:
+        style["style"] = "rounded,filled,dotted"
+    return {**style, "penwidth": "2.5"} if mark.status is Status.CURRENT else style
+
+
+def _edge_style(mark: Mark | None) -> dict[str, str]:
+    style = {}
+    if mark is not None and mark.share is not None:
+        style["penwidth"] = f"{1 + 4 * min(max(mark.share, 0), 1):.2f}"
+    if mark is not None and mark.status is not None:
+        style |= {"color": _STATUSES[mark.status][0], "class": f"uc-status-{mark.status}"}
+    if mark is not None and mark.status is Status.UNTAKEN:
+        style["style"] = "dotted"
+    return style
+
+
+def _marked(mark: Mark | None) -> str:
+    lines = [line for text in mark_lines(mark) for line in wrapped(text)]
+    return "<BR/>".join(f'<FONT POINT-SIZE="11"><B>{_text(line)}</B></FONT>' for line in lines)
+
+
+def _edge_markup(edge: Edge, mark: Mark | None) -> str:
     label = edge_label(edge)
     first = [f'<FONT POINT-SIZE="10"><B>{_text(line)}</B></FONT>' for line in wrapped(label.action)]
     lines = [*first, *(f'<FONT POINT-SIZE="10">{_text(line)}</FONT>' for line in wrapped(label.guards))]
@@ -178,7 +226,7 @@ def _edge_markup(edge: Edge) -> str:
         lines.append(_small(wrapped(label.use_cases)))
     if label.events:
         lines.append(_small(wrapped(label.events), italic=True))
-    return "<BR/>".join(lines)
+    return "<BR/>".join(filter(None, (*lines, _marked(mark))))
 
 
 def _padded(content: str) -> str:

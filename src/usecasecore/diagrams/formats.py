@@ -47,12 +47,18 @@ class DiagramFormat(StrEnum):
         """Whether it can be printed."""
         return self not in (DiagramFormat.PNG, DiagramFormat.PDF)
 
+    @property
+    def shows_overlays(self) -> bool:
+        """Whether it can show an overlay too. SCXML is there to be run, and has no place for what was seen."""
+        return self is not DiagramFormat.SCXML
+
 
 def render(diagram: Diagram, format: DiagramFormat, overlay: Overlay | None = None) -> bytes:  # noqa: A002 - the word for it
     """Return a file's content: the diagram in that format, stamped.
 
     Args:
-        overlay: What is known about its states and transitions besides; an SVG shows it.
+        overlay: What is known about its states and transitions besides. A file that shows one carries no stamp: what a database
+            says is no export to check against.
 
     Raises:
         GraphvizMissing: If the format takes Graphviz, and none is installed that makes it.
@@ -60,13 +66,18 @@ def render(diagram: Diagram, format: DiagramFormat, overlay: Overlay | None = No
     """
     if format is DiagramFormat.SVG:
         return to_svg(diagram, overlay).encode()
-    if overlay is not None:
-        raise DiagramError(f"an overlay can be shown in svg, not in {format}")
+    if overlay is not None and not format.shows_overlays:
+        able = ", ".join(each for each in DiagramFormat if each.shows_overlays)
+        raise DiagramError(f"{format} can't show an overlay; what can: {able}")
     if format is DiagramFormat.PNG:
-        return stamp.into_png(rendering.render(to_dot(diagram), "png"), diagram)
+        png = rendering.render(to_dot(diagram, overlay), "png")
+        return png if overlay else stamp.into_png(png, diagram)
     if format is DiagramFormat.PDF:
-        return stamp.into_pdf(rendering.render(to_dot(diagram), "pdf"), diagram)
-    return _TEXTS[format](diagram).encode()
+        pdf = rendering.render(to_dot(diagram, overlay), "pdf")
+        return pdf if overlay else stamp.into_pdf(pdf, diagram)
+    if format is DiagramFormat.SCXML:
+        return to_scxml(diagram).encode()
+    return _TEXTS[format](diagram, overlay).encode()
 
 
 def shown_by(content: bytes, format: DiagramFormat) -> Diagram | None:  # noqa: A002
@@ -91,11 +102,10 @@ def stamped_digest(content: bytes, format: DiagramFormat) -> str | None:  # noqa
     return found if isinstance(found, str) else None
 
 
-_TEXTS: dict[DiagramFormat, Callable[[Diagram], str]] = {
+_TEXTS: dict[DiagramFormat, Callable[[Diagram, Overlay | None], str]] = {
     DiagramFormat.DOT: to_dot,
     DiagramFormat.MERMAID: to_mermaid,
     DiagramFormat.PLANTUML: to_plantuml,
     DiagramFormat.JSON: to_json,
-    DiagramFormat.SCXML: to_scxml,
     DiagramFormat.MD: to_markdown,
 }

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from usecasecore.diagrams import stamp
 from usecasecore.diagrams.labels import UNBOUND, edge_label
+from usecasecore.diagrams.marking import heading, mark_lines, mark_of, remarks
 from usecasecore.diagrams.mermaid import mermaid_lines
-from usecasecore.diagrams.model import Diagram, Edge, EdgeKind
+from usecasecore.diagrams.model import Diagram, Edge, EdgeKind, Node
+from usecasecore.diagrams.overlay import Overlay
 from usecasecore.diagrams.text import flat, shown
 
 __all__ = ["to_markdown"]
@@ -19,21 +21,26 @@ _UNSAFE = re.compile(
 )
 
 
-def to_markdown(diagram: Diagram) -> str:
-    """Return the diagram as a page of GitHub's Markdown, with the stamp in comments."""
-    above, below = stamp.comments(diagram, "<!--", " -->")
-    return above + "".join(f"{line}\n" for line in _lines(diagram)) + "\n" + below
+def to_markdown(diagram: Diagram, overlay: Overlay | None = None) -> str:
+    """Return the diagram as a page of GitHub's Markdown, with the stamp in comments; with an overlay there is none."""
+    above, below = stamp.comments(diagram, "<!--", " -->", overlay)
+    return above + "".join(f"{line}\n" for line in _lines(diagram, overlay)) + ("\n" if below else "") + below
 
 
-def _lines(diagram: Diagram) -> Iterator[str]:
-    yield from ("", f"# {_text(diagram.title)}", "")
+def _lines(diagram: Diagram, overlay: Overlay | None) -> Iterator[str]:
+    yield from ("", f"# {_text(flat(heading(diagram, overlay)))}", "")
     if diagram.description:
         yield from (_text(flat(diagram.description)), "")
-    yield from ("```mermaid", *mermaid_lines(diagram), "```", "")
-    yield from _table(("Transition", "From", "To", "Guards", "Use case", "Emits"), [_edge(edge) for edge in diagram.edges])
-    if any(node.description for node in diagram.nodes):
+    yield from ("```mermaid", *mermaid_lines(diagram, overlay), "```", "")
+    yield from (f"- {_text(remark)}" for remark in remarks(overlay))
+    yield from ("",) if any(remarks(overlay)) else ()
+    marked = _text(flat(overlay.title)) if overlay else ""
+    edges = [(*_edge(edge), _marks(overlay, edge)) for edge in diagram.edges]
+    yield from _table(("Transition", "From", "To", "Guards", "Use case", "Emits", marked), edges)
+    states = [(_text(node.name), _text(node.description), _marks(overlay, node)) for node in diagram.nodes]
+    if any(described or mark for _, described, mark in states):
         yield ""
-        yield from _table(("State", "Description"), [(_text(node.name), _text(node.description)) for node in diagram.nodes])
+        yield from _table(("State", "Description", marked), states)
     reasons = {guard: None for edge in diagram.edges for guard in edge.guards if guard.reason}
     if reasons:
         yield ""
@@ -54,6 +61,10 @@ def _edge(edge: Edge) -> tuple[str, ...]:
     use_cases = f"**{UNBOUND}**" if edge.unbound else _text(", ".join(edge.use_cases))
     guards = ", ".join(_text(str(guard)) for guard in edge.guards)
     return (_text(label.action or "create"), source, dest, guards, use_cases, _text(", ".join(edge.events)))
+
+
+def _marks(overlay: Overlay | None, one: Node | Edge) -> str:
+    return ", ".join(map(_text, mark_lines(mark_of(overlay, one))))
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

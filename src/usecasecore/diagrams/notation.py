@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from usecasecore.diagrams.ends import Ends, StandIn, ends_of
 from usecasecore.diagrams.labels import edge_label
+from usecasecore.diagrams.marking import mark_lines, mark_of, remarks
 from usecasecore.diagrams.model import Diagram, Edge, EdgeKind, Node
+from usecasecore.diagrams.overlay import Overlay
 from usecasecore.diagrams.text import wrapped
 
 __all__ = ["Notation", "state_lines"]
 
 _POINT = "[*]"
 _INDENT = "  "
-_ANY, _UNBOUND = "any_state", "unbound"
+_ANY, _UNBOUND, _OVERLAY = "any_state", "unbound", "overlay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,14 @@ class Notation:
     composite_note: Callable[[str, str], str]
 
 
-def state_lines(diagram: Diagram, notation: Notation) -> Iterator[str]:
-    """Yield the states, the arrows, and what stands out, in lines."""
-    return _Writer(diagram, notation).lines()
+def state_lines(diagram: Diagram, notation: Notation, overlay: Overlay | None = None) -> Iterator[str]:
+    """Yield the states, the arrows, what stands out, and what the overlay says about each, in lines."""
+    return _Writer(diagram, notation, overlay).lines()
 
 
 class _Writer:
-    def __init__(self, diagram: Diagram, notation: Notation) -> None:
-        self._diagram, self._notation = diagram, notation
+    def __init__(self, diagram: Diagram, notation: Notation, overlay: Overlay | None) -> None:
+        self._diagram, self._notation, self._overlay = diagram, notation, overlay
         self._nodes = {node.name: node for node in diagram.nodes}
         self._ends = ends_of(diagram)
         self._internal: dict[str, list[Edge]] = {}
@@ -64,21 +66,23 @@ class _Writer:
             yield f'state "use cases that fire nothing" as {_UNBOUND}'
         for binding in self._diagram.unbound_use_cases:
             yield f"{_UNBOUND} : {self._text(binding.use_case)}"
+        if self._overlay is not None:
+            yield f'state "{self._text(self._overlay.title)}" as {_OVERLAY}'
+            yield from (f"{_OVERLAY} : {self._text(remark)}" for remark in remarks(self._overlay))
 
     def _states(self, nodes: Iterable[Node]) -> Iterator[str]:
         for node in nodes:
             opened = f'state "{self._text(node.label)}" as {_id(node)}'
-            described = self._text(node.description)
+            described = [self._text(text) for text in (node.description, *mark_lines(mark_of(self._overlay, node))) if text]
             if node.composite:
                 yield f"{opened} {{"
                 yield from (_INDENT + line for line in self._inside(node))
                 yield "}"
                 if described:
-                    yield self._notation.composite_note(_id(node), described)
+                    yield self._notation.composite_note(_id(node), self._notation.line_break.join(described))
                 continue
             yield opened
-            if described:
-                yield f"{_id(node)} : {described}"
+            yield from (f"{_id(node)} : {text}" for text in described)
             # Here, inside of the state around it: further out Mermaid would take it for a state there.
             yield from (f"{_id(node)} : {self._said(edge)}" for edge in self._internal.get(node.name, ()))
             if node.final:
@@ -102,7 +106,8 @@ class _Writer:
         label = edge_label(edge)
         first = " ".join(filter(None, (self._text(label.action), self._guards(edge), "(stays)" if edge.internal else "")))
         use_cases = self._text(label.use_cases)
-        lines = (first, f"({use_cases})" if edge.unbound else use_cases, self._text(label.events))
+        marked = map(self._text, mark_lines(mark_of(self._overlay, edge)))
+        lines = (first, f"({use_cases})" if edge.unbound else use_cases, self._text(label.events), *marked)
         return self._notation.line_break.join(filter(None, lines))
 
     def _guards(self, edge: Edge) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 
 from usecasecore.diagrams import stamp
+from usecasecore.diagrams.marking import heading
 from usecasecore.diagrams.model import Diagram
 from usecasecore.diagrams.notation import Notation, state_lines
+from usecasecore.diagrams.overlay import Overlay
 from usecasecore.diagrams.text import shown
 
 __all__ = ["to_plantuml"]
@@ -19,10 +21,11 @@ __all__ = ["to_plantuml"]
 _UNSAFE = re.compile(r"(?<![^\W_])[_.]|_(?![^\W_])|[^\w ,.\u0080-\U0010ffff]")
 
 
-def to_plantuml(diagram: Diagram) -> str:
-    """Return the diagram as PlantUML, with the stamp in comments."""
-    above, below = stamp.comments(diagram, "'")
-    lines = ["hide empty description", f"title {_escaped(diagram.title)}", *state_lines(diagram, _NOTATION)]
+def to_plantuml(diagram: Diagram, overlay: Overlay | None = None) -> str:
+    """Return the diagram as PlantUML, with the stamp in comments; with an overlay there is none."""
+    above, below = stamp.comments(diagram, "'", overlay=overlay)
+    title = _escaped(heading(diagram, overlay))
+    lines = ["hide empty description", f"title {title}", *state_lines(diagram, _NOTATION, overlay)]
     body = "".join(f"{line}\n" for line in lines)
     return f"@startuml\n{above}{body}{below}@enduml\n"
 

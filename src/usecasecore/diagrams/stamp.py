@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from usecasecore.diagrams.document import compact, digest, from_data
 from usecasecore.diagrams.model import Diagram
+from usecasecore.diagrams.overlay import Overlay
 
 __all__ = ["comments", "into_pdf", "into_png", "stamped", "stamped_digest", "svg_metadata"]
 
@@ -35,9 +36,15 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 _ESCAPED = re.compile(r"[<>&%]|-(?=-)")
 
 
-def comments(diagram: Diagram, start: str, end: str = "") -> tuple[str, str]:
-    """Return what goes above and what goes below a text: comments in lines of their own."""
-    title = _escaped(f"the lifecycle {diagram.name!r} at detail {diagram.detail}".encode("ascii", "backslashreplace").decode())
+def comments(diagram: Diagram, start: str, end: str = "", overlay: Overlay | None = None) -> tuple[str, str]:
+    """Return what goes above and what goes below a text: comments in lines of their own.
+
+    With an overlay there is no digest: what a database says is no export to check against.
+    """
+    title = _ascii(f"the lifecycle {diagram.name!r} at detail {diagram.detail}")
+    if overlay is not None:
+        shows = _ascii(f"with the overlay {overlay.name!r}")
+        return f"{start} usecasecore: {title}, {shows}, as it was. Made by `usecasecore diagram export`.{end}\n", ""
     above = (f"usecasecore: {title}. Made by `usecasecore diagram export`; not to be edited.", f"{_DIGEST} {digest(diagram)}")
     return (
         "".join(f"{start} {line}{end}\n" for line in above),
@@ -108,6 +115,10 @@ def stamped(content: bytes) -> Diagram | None:
 def _entries(diagram: Diagram) -> Iterator[tuple[str, str]]:
     yield _DIGEST, digest(diagram)
     yield _MODEL, _escaped(compact(diagram))
+
+
+def _ascii(text: str) -> str:
+    return _escaped(text.encode("ascii", "backslashreplace").decode())
 
 
 def _escaped(line: str) -> str:

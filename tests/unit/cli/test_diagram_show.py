@@ -91,10 +91,11 @@ def test_check_refuses_an_overlay(run: CommandLine) -> None:
     assert "an overlay shows a database" in ran.err
 
 
-def test_overlay_is_written_as_svg_only(run: CommandLine) -> None:
-    ran = run("diagram", "export", "-f", "mermaid", "--overlay", "counts", "--url", "sqlite://", "--app", SAMPLE)
-    assert ran.code == 2
-    assert "an overlay is shown in svg only" in ran.err
+def test_a_format_that_can_not_show_an_overlay_is_refused_with_those_that_can(run: CommandLine) -> None:
+    ran = run("diagram", "export", "-f", "mermaid,scxml", "--overlay", "counts", "--url", "sqlite://", "--app", SAMPLE)
+    assert (ran.code, ran.out) == (2, "")
+    assert "error: scxml can't show an overlay" in ran.err
+    assert "hint: what can: dot, mermaid, plantuml, json, md, svg, png, pdf" in ran.err
 
 
 def test_an_overlay_of_the_coverage_without_a_record_says_how_to_make_one(run: CommandLine) -> None:

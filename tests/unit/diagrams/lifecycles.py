@@ -19,6 +19,7 @@ from tests.lifecycles import incident, insurance_claim, kubernetes_job, payment_
 from tests.unit.cli.sample_app import app as sample
 from usecasecore import Lifecycle, Transition, state_column, version_column
 from usecasecore.diagrams import Binding, Diagram, Edge, EdgeKind, diagram_of
+from usecasecore.diagrams.overlay import LegendItem, Mark, Overlay, Status
 
 # How many random lifecycles the tests draw; 500 were drawn by hand.
 COUNT = int(os.environ.get("USECASECORE_RANDOM_DIAGRAMS", "40"))
@@ -102,6 +103,24 @@ def randoms(count: int = COUNT) -> dict[str, Diagram]:
 
 def everything() -> dict[str, Diagram]:
     return {**examples(), **randoms()}
+
+
+def overlaid(diagram: Diagram) -> Overlay:
+    """An overlay with every status, and texts that no overlay of ours has."""
+    dice = random.Random(diagram.name)
+    statuses = (*Status, None)
+    states = {node.name: _mark(dice, statuses[number % len(statuses)]) for number, node in enumerate(diagram.nodes)}
+    edges = {edge.id: _mark(dice, statuses[number % len(statuses)]) for number, edge in enumerate(diagram.edges)}
+    legend = tuple(LegendItem(dice.choice(HOSTILE), status) for status in statuses)
+    return Overlay(dice.choice(HOSTILE), dice.choice(HOSTILE), states, edges, legend, tuple(dice.sample(HOSTILE, 3)))
+
+
+def _mark(dice: random.Random, status: Status | None) -> Mark:
+    steps = tuple(dice.sample(range(1, 100), dice.randint(0, 2)))
+    details = tuple(dice.sample(HOSTILE, dice.choice([len(steps), 1])))
+    text = dice.choice([*HOSTILE, "", ""])
+    data = (("count", dice.choice(HOSTILE)),)
+    return Mark(text, details, status, dice.choice([None, 0, 0.5, 1]), steps, dice.choice(HOSTILE), data)
 
 
 def random_diagram(dice: random.Random) -> Diagram:

@@ -135,10 +135,24 @@ def test_two_lifecycles_that_differ_in_case_only_are_refused() -> None:
 def test_an_overlay_is_refused_where_it_can_not_be_shown(tmp_path: Path) -> None:
     from usecasecore.diagrams.overlay import Overlay
 
-    overlay = Overlay.__new__(Overlay)
-    with pytest.raises(DiagramError, match="in svg, not in mermaid"):
-        export(sample, tmp_path, overlays={"order": overlay})
+    overlay = Overlay("late", "orders that wait")
+    with pytest.raises(DiagramError, match="scxml can't show an overlay; what can: dot, mermaid, "):
+        export(sample, tmp_path, ["mermaid", "scxml"], overlays={"order": overlay})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format", [each for each in DiagramFormat if each.is_text and each.shows_overlays])
+def test_no_check_takes_a_file_with_an_overlay_for_an_export(format: DiagramFormat, tmp_path: Path) -> None:  # noqa: A002
+    from usecasecore.diagrams.overlay import Mark, Overlay
+
+    overlays = {"order": Overlay("late", "orders that wait", {"draft": Mark("3 late")})}
+    [written] = export(sample, tmp_path, [format], overlays=overlays)
+    written.rename(written.with_name(f"order.late{format.suffix}"))
+    assert [finding.kind for finding in check(sample, tmp_path, [format])] == ["missing"]
+    [written] = export(sample, tmp_path, [format])
+    assert check(sample, tmp_path, [format]) == ()
+    export(sample, tmp_path, [format], overlays=overlays)
+    assert [finding.kind for finding in check(sample, tmp_path, [format])] == ["stale"]
 
 
 def test_what_has_changed_is_said_in_sentences() -> None:

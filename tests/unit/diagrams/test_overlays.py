@@ -10,8 +10,9 @@ import pytest
 from tests.unit.diagrams.drawings import diagram, nested, transition
 from usecasecore.diagrams import Guard
 from usecasecore.diagrams.history import Flow, Passage, Step
+from usecasecore.diagrams.marking import mark_lines, remarks
 from usecasecore.diagrams.matching import Matching
-from usecasecore.diagrams.overlay import Status
+from usecasecore.diagrams.overlay import Mark, Status
 from usecasecore.diagrams.overlays import flow_overlay, journey_overlay, span_text
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -132,3 +133,24 @@ def test_less_detail_finds_the_edges_all_the_same() -> None:
     overlay = flow_overlay(bare, Flow((Passage("reject", "review/finance", "draft", None, 2),), ()))
     [edge] = [edge for edge in drawn.edges if edge.trigger == "reject"]
     assert overlay.edges[edge.id].text == "2 times"
+
+
+def test_in_words_a_mark_has_its_sign_its_steps_and_its_details() -> None:
+    assert mark_lines(Mark("never", status=Status.UNTAKEN)) == ("○ never",)
+    assert mark_lines(Mark("now", ("since noon",), Status.CURRENT, steps=(3,))) == ("◉ #3 now", "since noon")
+    # Each step with its time; and a number is a sign of its own.
+    assert mark_lines(Mark(details=("at 9", "at 10"), status=Status.TAKEN, steps=(1, 4))) == ("#1 at 9", "#4 at 10")
+    assert mark_lines(Mark("9 times", status=Status.TAKEN, steps=(1,))) == ("#1 9 times",)
+    assert mark_lines(Mark("two\nlines")) == ("two lines",)
+    assert mark_lines(Mark()) == mark_lines(None) == ()
+
+
+def test_what_the_thickness_of_lines_means_is_told_only_where_they_are_drawn() -> None:
+    overlay = flow_overlay(nested(), Flow((), (), False))
+    thick, never, newest = (
+        "how often; the thicker, the more",
+        "○ never taken",
+        "! Made from the newest entries only; there are more.",
+    )
+    assert list(remarks(overlay, drawn=True)) == [thick, never, newest]
+    assert list(remarks(overlay)) == [never, newest]
