@@ -1,7 +1,7 @@
-"""Moves labels that stand on something else to a better place along their arrows.
+"""Moves labels that stand on something else, or far from their arrows, to a better place along these.
 
-Graphviz keeps labels off each other and off boxes, but lets frames and other arrows run through them. A label that is
-clear stays where it is. For the others the places beside, above and below points of their own arrow are tried, and the one
+Graphviz keeps labels off each other and off boxes, but lets frames and other arrows run through them; and an arrow that is cut off
+at a frame leaves its label behind, inside of it. A label that is clear stays where it is. For the others the places beside, above and below points of their own arrow are tried, and the one
 with the least in its way is taken. What is near is found by a grid, so that the time grows with the drawing alone.
 """
 
@@ -19,7 +19,9 @@ _CELL = 32
 _STEP = 8
 _GAP = 3
 # What it costs to stand on something.
-_OUTSIDE, _BOX, _LABEL, _FRAME, _OWN, _OTHER, _AWAY = 4000.0, 2000.0, 1200.0, 90.0, 14.0, 9.0, 0.06
+_OUTSIDE, _BOX, _LABEL, _FRAME, _OWN, _OTHER, _AWAY, _ASTRAY = 4000.0, 2000.0, 1200.0, 90.0, 14.0, 9.0, 0.06, 1.2
+# As far from its arrow a label may be, without anybody asking whose it is.
+_NEAR = 24
 _TRIED = 24
 
 
@@ -83,17 +85,19 @@ class _Field:
         label = self.layout.curves[index].label
         assert label is not None
         way = self.ways[index]
-        for x, y in way[:: max(1, len(way) // _TRIED)]:
-            yield replace(label, x=x, y=y - label.height / 2)
-            yield replace(label, x=x - label.width - _GAP, y=y - label.height / 2)
-            yield replace(label, x=x - label.width / 2, y=y - label.height - _GAP)
-            yield replace(label, x=x - label.width / 2, y=y + _GAP)
+        for off in (0, 12) if self._astray(index, label) else (0,):
+            for x, y in way[:: max(1, len(way) // _TRIED)]:
+                yield replace(label, x=x + off, y=y - label.height / 2)
+                yield replace(label, x=x - off - label.width - _GAP, y=y - label.height / 2)
+                yield replace(label, x=x - label.width / 2, y=y - off - label.height - _GAP)
+                yield replace(label, x=x - label.width / 2, y=y + off + _GAP)
 
     def cost(self, index: int, place: Rect, given: Rect) -> float:
         """Return how bad it is to put an arrow's label there, 0 for well."""
         inner = Rect(place.x + 4, place.y + 1, place.width - 5, place.height - 2)
         cells = tuple(_cells(place))
         found = _away(place, given) + (0 if self._bounds.contains(place) else _OUTSIDE)
+        found += _ASTRAY * self._astray(index, place)
         found += _BOX * len({rect for cell in cells for rect in self.boxes[cell] if rect.overlaps(place)})
         found += _LABEL * len(
             {other for cell in cells for other, rect in self.labels[cell] if other != index and rect.overlaps(place)}
@@ -110,6 +114,11 @@ class _Field:
         for cell in _cells(before):
             self.labels[cell].remove((index, before))
         self._put(index, after)
+
+    def _astray(self, index: int, place: Rect) -> float:
+        """Return how much too far a label would be from what can be seen of its arrow."""
+        nearest = min(_distance(place, point) for point in self.ways[index])
+        return max(0.0, nearest - _NEAR)
 
     @property
     def _bounds(self) -> Rect:
@@ -144,6 +153,12 @@ def _between(a: Point, b: Point, c: Point, d: Point, at: float) -> Point:
 
 def _holds(rect: Rect, point: Point) -> bool:
     return rect.x <= point[0] <= rect.x + rect.width and rect.y <= point[1] <= rect.y + rect.height
+
+
+def _distance(rect: Rect, point: Point) -> float:
+    across = max(rect.x - point[0], 0.0, point[0] - rect.x - rect.width)
+    down = max(rect.y - point[1], 0.0, point[1] - rect.y - rect.height)
+    return across + down
 
 
 def _cell(point: Point) -> tuple[int, int]:

@@ -114,6 +114,17 @@ def test_label_moves_off_another_arrow() -> None:
     assert not moved.y < 95 < moved.y + moved.height
 
 
+def test_label_that_its_arrow_left_behind_in_a_frame_comes_after_it() -> None:
+    # As Graphviz has it: the arrow is cut off at the frame, its label stands where the middle was.
+    stub = ((40.0, 160.0), (44.0, 160.0), (52.0, 160.0), (60.0, 160.0))
+    frame = Rect(60, 20, 330, 175)
+    left = Rect(250, 60, 80, 30)
+    moved = label_in(Layout(400, 200, (), (frame,), (), (Curve(stub, (32, 160), left),)))
+    assert frame.contains(moved) or not frame.overlaps(moved)
+    assert moved.x - 60 < 30
+    assert moved.y - 20 < 160 < moved.y + moved.height + 20
+
+
 def test_label_never_moves_onto_a_box_nor_out_of_the_drawing() -> None:
     # The only place that is free has the border of a frame in it.
     boxes = (Rect(105, 0, 295, 76), Rect(105, 114, 295, 86), Rect(0, 0, 95, 200))
