@@ -5,8 +5,8 @@ JOBS ?= 2
 BIN := .venv/bin
 STEP := $(BIN)/python scripts/step.py
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-# Those with lifecycles of their own.
-EXAMPLES := inventory loans orders purchases
+# The service has the application of the orders, and so their diagram.
+EXAMPLES := inventory loans orders purchases repositories
 # What knows SQLAlchemy, on an asynchronous driver for one file: pictures, checks and the command line see the same of 2.0 and 2.1.
 SA20_TESTS := tests/integration tests/properties tests/unit/lifecycle tests/unit/runtime tests/unit/relay
 SA20_CASES := -m "not long" -k "not aiosqlite and not psycopg_async and (not asyncpg or test_execution)"
