@@ -40,8 +40,10 @@ def cleared(layout: Layout) -> Layout:
 
 def _best(field: _Field, index: int, given: Rect) -> Rect:
     """Return the first of the cheapest places; what can't be cheaper, for it is too far away, is not looked at."""
-    best, least = given, field.cost(index, given, given)
-    for place in field.places(index):
+    # The places that are tried are beside the arrow; only the given one may be far away.
+    astray = field.astray(index, given)
+    best, least = given, field.cost(index, given, given) + _ASTRAY * astray
+    for place in field.places(index, (0, 12) if astray else (0,)):
         if least <= 0:
             break
         if _away(place, given) < least and (cost := field.cost(index, place, given)) < least:
@@ -80,24 +82,28 @@ class _Field:
             for point in self.ways[index]:
                 self.traces[_cell(point)].append(_Trace(index, point))
 
-    def places(self, index: int) -> Iterator[Rect]:
-        """Yield where the label of an arrow might stand."""
+    def places(self, index: int, offs: tuple[float, ...]) -> Iterator[Rect]:
+        """Yield where the label of an arrow might stand, so far off from it."""
         label = self.layout.curves[index].label
         assert label is not None
         way = self.ways[index]
-        for off in (0, 12) if self._astray(index, label) else (0,):
+        for off in offs:
             for x, y in way[:: max(1, len(way) // _TRIED)]:
                 yield replace(label, x=x + off, y=y - label.height / 2)
                 yield replace(label, x=x - off - label.width - _GAP, y=y - label.height / 2)
                 yield replace(label, x=x - label.width / 2, y=y - off - label.height - _GAP)
                 yield replace(label, x=x - label.width / 2, y=y + off + _GAP)
 
+    def astray(self, index: int, place: Rect) -> float:
+        """Return how much too far a label is from what can be seen of its arrow."""
+        nearest = min(_distance(place, point) for point in self.ways[index])
+        return max(0.0, nearest - _NEAR)
+
     def cost(self, index: int, place: Rect, given: Rect) -> float:
         """Return how bad it is to put an arrow's label there, 0 for well."""
         inner = Rect(place.x + 4, place.y + 1, place.width - 5, place.height - 2)
         cells = tuple(_cells(place))
         found = _away(place, given) + (0 if self._bounds.contains(place) else _OUTSIDE)
-        found += _ASTRAY * self._astray(index, place)
         found += _BOX * len({rect for cell in cells for rect in self.boxes[cell] if rect.overlaps(place)})
         found += _LABEL * len(
             {other for cell in cells for other, rect in self.labels[cell] if other != index and rect.overlaps(place)}
@@ -114,11 +120,6 @@ class _Field:
         for cell in _cells(before):
             self.labels[cell].remove((index, before))
         self._put(index, after)
-
-    def _astray(self, index: int, place: Rect) -> float:
-        """Return how much too far a label would be from what can be seen of its arrow."""
-        nearest = min(_distance(place, point) for point in self.ways[index])
-        return max(0.0, nearest - _NEAR)
 
     @property
     def _bounds(self) -> Rect:
