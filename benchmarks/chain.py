@@ -18,10 +18,10 @@ from sqlalchemy import Connection, create_engine, select
 
 from benchmarks import databases, ours, tickets
 from usecasecore import Actor, Application, Runtime
+from usecasecore.driver import DriverSql
 from usecasecore.ledger import ledger_tables, store, write_sql
 from usecasecore.ledger.entries import Entries
 from usecasecore.ledger.row_update import RowUpdate
-from usecasecore.ledger.write_sql import DriverSql
 
 Perform = Callable[[UUID, str], object]
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, Row, create_engine, func, make_url, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.accounts import NOON, Account, Base, Open, application
+from tests.accounts import NOON, Account, Base, Deposit, MakeDeposit, Open, application, deposit_doing
 from usecasecore import Application, AsyncRuntime, Limits, Runtime
 from usecasecore.ledger import ledger_tables
 
@@ -174,6 +174,17 @@ def make_runtime(engine: Engine, kind: str) -> Iterator[MakeRuntime]:
 @pytest.fixture
 def bank(engine: Engine, make_runtime: MakeRuntime) -> Bank:
     return Bank(engine, make_runtime(application(), clock=lambda: NOON))
+
+
+@pytest.fixture
+def bank_doing(engine: Engine, make_runtime: Callable[..., Any]) -> Callable[..., Bank]:
+    """Make a bank whose deposits call a function."""
+
+    def make(act: Callable[[Deposit, Account, Any], Any], *, folds: bool = True) -> Bank:
+        app = application(deposit_doing(act), instead_of=MakeDeposit)
+        return Bank(engine, make_runtime(app, clock=lambda: NOON, fold_updates=folds))
+
+    return make
 
 
 @pytest.fixture

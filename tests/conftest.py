@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import create_engine
 
-from tests.bank import bank, bank_with, engine, kind, make_runtime, url  # noqa: F401 - fixtures for all
+from tests.bank import bank, bank_doing, bank_with, engine, kind, make_runtime, url  # noqa: F401 - fixtures for all
 from tests.chaos.tally import summary
 from tests.databases import DatabasePool
 from tests.postgres import PostgresServer, PostgresUnavailable, create_database, drop_database

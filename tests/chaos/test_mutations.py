@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -40,6 +41,7 @@ def duplicates(engine: Engine) -> None:
     def count(command: Deposit, account: Account, context: ExecutionContext) -> None:
         executions.append(1)
         account.balance += command.amount
+        time.sleep(0.1)  # the others come to the lock meanwhile
 
     bank = bank_on(engine, deposit_doing(count), instead_of=MakeDeposit)
     account_id = bank.open()
@@ -98,7 +100,7 @@ def without_the_key(patch: Patch, _: Engine) -> None:
 
 
 def without_the_row_lock(patch: Patch, _: Engine) -> None:
-    patch.setattr(load, "_locked", lambda statement, *_: statement)
+    patch.setattr(load, "row_lock", lambda statement, *_, **__: statement)
 
 
 def without_the_order_of_locks(patch: Patch, _: Engine) -> None:

@@ -17,15 +17,11 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from tests.accounts import (
     ADA,
-    NOON,
     Account,
     AccountState,
     Deposit,
     Flip,
-    MakeDeposit,
     Posting,
-    application,
-    deposit_doing,
 )
 from tests.bank import Bank
 from usecasecore import AllowAll, Application, Command, ExecutionContext, Key, Result, UseCase, uuid7, version_column
@@ -41,17 +37,6 @@ class Everywhere(DeclarativeBase):
 def folds(request: pytest.FixtureRequest) -> bool:
     """Both ways, for what must be the same on both."""
     return bool(request.param)
-
-
-@pytest.fixture
-def bank_doing(engine: Engine, make_runtime: Callable[..., Any]) -> Callable[..., Bank]:
-    """Make a bank whose deposits call a function."""
-
-    def make(act: Callable[[Deposit, Account, Any], Any], *, folds: bool = True) -> Bank:
-        app = application(deposit_doing(act), instead_of=MakeDeposit)
-        return Bank(engine, make_runtime(app, clock=lambda: NOON, fold_updates=folds))
-
-    return make
 
 
 @contextmanager

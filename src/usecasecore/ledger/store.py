@@ -38,15 +38,16 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm.exc import StaleDataError
 
+from usecasecore.driver import CompiledSelect, CompiledSql, DriverSql, first_row, row_count, sole_row
 from usecasecore.errors import DefinitionError
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, entry_hash, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.row_update import RowUpdate
 from usecasecore.ledger.tables import LedgerTables
-from usecasecore.ledger.write_sql import CHAINED, DriverSql, write_sql, written
+from usecasecore.ledger.write_sql import CHAINED, write_sql, written
 from usecasecore.steps import Step
 
-__all__ = ["STORED", "KeyTaken", "PostgresStore", "Store", "TransactionGone", "store_for"]
+__all__ = ["STORED", "KeyTaken", "PostgresStore", "Store", "TransactionGone", "store_for", "stored_of"]
 
 Enter: TypeAlias = Callable[[Step], None]
 
@@ -81,11 +82,12 @@ class Store(ABC):
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
         self.tables = tables
         self.dialect = dialect
+        self._looked_up = CompiledSelect(_look_up(tables), dialect)
 
     def look_up(self, connection: Connection, key: IdempotencyKey) -> StoredResult | None:
         """Return what is stored under the key, as of now; None where there is nothing."""
-        row = connection.execute(_look_up(self.tables), key_parameters(key)).one_or_none()
-        return None if row is None else stored_result(row)
+        row = self._looked_up.row(connection, key_parameters(key))
+        return None if row is None else stored_of(row)
 
     def last_version(self, connection: Connection, aggregate: str, aggregate_id: str) -> int:
         """Return the version of the last audit entry of an aggregate; 0 where there is none."""
@@ -179,7 +181,7 @@ class SqliteStore(Store):
         """Write everything; see `Store.write`."""
         if update is not None:
             assert update.order is not None
-            _require_one(connection.exec_driver_sql(update.text, tuple(update.values[name] for name in update.order)).rowcount)
+            _require_one(row_count(connection, update.text, tuple([update.values[name] for name in update.order])))
         for row in _audit_rows(entries):
             self._chain(connection, row)
         enter(Step.MESSAGES)
@@ -204,12 +206,12 @@ class SqliteStore(Store):
 
     def _chain(self, connection: Connection, row: dict[str, Any]) -> None:
         name = row["aggregate"], row["aggregate_id"]
-        recorded_at, previous = connection.exec_driver_sql(self._link, name).one()
+        recorded_at, previous = sole_row(connection, self._link, name)
         row.update(recorded_at=recorded_at, hash_version=HASH_VERSION, prev_hash=previous or GENESIS)
         row["hash"] = entry_hash(previous, row)
         self._audit.insert(connection, [row])
         if name[0] is not None:
-            connection.exec_driver_sql(self._set_head, (*name, row["version"], row["hash"]))
+            row_count(connection, self._set_head, (*name, row["version"], row["hash"]))
 
 
 class _Prepared:
@@ -232,7 +234,7 @@ class _Prepared:
     def insert(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
         for row in rows:
             values = {**row, **{name: process(row[name]) for name, process in self._processors.items() if name in row}}
-            connection.exec_driver_sql(self._sql, tuple(values[name] for name in self._names))
+            row_count(connection, self._sql, tuple([values[name] for name in self._names]))
 
 
 class PostgresStore(Store):
@@ -242,6 +244,7 @@ class PostgresStore(Store):
 
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
         super().__init__(tables, dialect)
+        self._claim = CompiledSql(_claim(tables), dialect)
         self._statements: dict[tuple[bool, bool, str], DriverSql] = {}
 
     def claim(
@@ -267,7 +270,7 @@ class PostgresStore(Store):
             "expires_at": now,
             "lock_timeout": lock_timeout,
         }
-        row = connection.execute(_claim(self.tables), parameters).one_or_none()
+        row = first_row(connection, self._claim.text, self._claim.parameters(parameters))
         if row is None:
             return None
         began: datetime = row[0]
@@ -311,7 +314,7 @@ class PostgresStore(Store):
         if update is not None:
             values.update(update.values)
         statement = self._statement(claimed, bool(personal), update)
-        kept, same, updated = connection.exec_driver_sql(statement.text, statement.parameters(values)).one()
+        kept, same, updated = sole_row(connection, statement.text, statement.parameters(values))
         if not same:
             raise TransactionGone
         _require_one(updated)
@@ -329,7 +332,12 @@ class PostgresStore(Store):
 
 def stored_result(row: Any, prefix: str = "") -> StoredResult:
     """Return the stored result from a row that has the columns `STORED` as attributes, with the prefix before their names."""
-    fingerprint, command_id, version, kind, kind_version, result = (getattr(row, f"{prefix}{name}") for name in STORED)
+    return stored_of([getattr(row, f"{prefix}{name}") for name in STORED])
+
+
+def stored_of(values: Sequence[Any]) -> StoredResult:
+    """Return the stored result from the values of the columns `STORED`."""
+    fingerprint, command_id, version, kind, kind_version, result = values
     return StoredResult(fingerprint, command_id, version, kind, kind_version or 1, result)
 
 
@@ -349,7 +357,6 @@ _SQLITE_CLOCK = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 STORED = ("fingerprint", "command_id", "version", "result_type", "result_version", "result")
 
 
-@cache
 def _look_up(tables: LedgerTables) -> Any:
     columns = tables.idempotency.c
     return select(*(columns[name] for name in STORED)).where(key_is(tables))
@@ -450,7 +457,6 @@ def _hexadecimal(row: dict[str, Any], name: str) -> dict[str, Any]:
     return {**row, name: row[name].hex()}
 
 
-@cache
 def _claim(tables: LedgerTables) -> TextClause:
     table = postgresql.dialect().identifier_preparer.format_table(tables.idempotency)  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
     statement = text(

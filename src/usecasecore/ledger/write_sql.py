@@ -8,18 +8,18 @@ the runtime began: outside of one each statement would commit itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import JSON, Dialect, LargeBinary, String, Table
 from sqlalchemy.types import TypeEngine
 
+from usecasecore.driver import DriverSql
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_sql, hash_sql
 from usecasecore.ledger.row_update import RowUpdate
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.ledger.types import Instant
 
-__all__ = ["CHAINED", "PSYCOPG_KEEPS", "DriverSql", "Places", "write_sql", "written"]
+__all__ = ["CHAINED", "PSYCOPG_KEEPS", "Places", "write_sql", "written"]
 
 CHAINED = ("recorded_at", "hash_version", "prev_hash", "hash")
 """The columns of the audit table that are known only when it is written."""
@@ -52,24 +52,6 @@ class Places:
     def order(self) -> tuple[str, ...] | None:
         """The parameters as the driver takes them; None where it takes them by name."""
         return None if self._style in ("pyformat", "named") else tuple(self._names)
-
-
-class DriverSql:
-    """A statement for `Connection.exec_driver_sql`.
-
-    Attributes:
-        text: With the driver's own placeholders.
-    """
-
-    __slots__ = ("_order", "text")
-
-    def __init__(self, text: str, places: Places) -> None:
-        self.text = text
-        self._order = places.order
-
-    def parameters(self, values: Mapping[str, Any]) -> Any:
-        """Return the values as the driver takes them."""
-        return dict(values) if self._order is None else tuple(values[name] for name in self._order)
 
 
 def write_sql(
@@ -119,7 +101,7 @@ class _Writing:
             f"with {moved}kept as ({key}), {self._chained(began)}, {about}sent as ({sent}) "
             f"select (select count(*) from kept), {same}, {updated}"
         )
-        return DriverSql(text, self._places)
+        return DriverSql(text, self._places.order)
 
     def _kept_claim(self, began: str) -> str:
         table = self._tables.idempotency

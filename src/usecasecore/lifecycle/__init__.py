@@ -12,6 +12,7 @@ from usecasecore.lifecycle.graph import Edge, LifecycleGraph, StateNode
 from usecasecore.lifecycle.guards import given_reason, guard
 from usecasecore.lifecycle.lifecycle import Fired, Lifecycle, lifecycles_of
 from usecasecore.lifecycle.location import Location
+from usecasecore.lifecycle.statements import only_we_watch
 
 __all__ = [
     "Declaration",
@@ -28,6 +29,7 @@ __all__ = [
     "grant_delete",
     "guard",
     "lifecycles_of",
+    "only_we_watch",
     "set_version",
     "state_column",
     "unprotected",

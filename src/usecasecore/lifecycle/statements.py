@@ -13,13 +13,18 @@ from sqlalchemy.sql.elements import BindParameter
 from usecasecore.lifecycle.escape import is_unprotected
 from usecasecore.lifecycle.protection import Protected, protected_columns
 
-__all__ = ["watch_sessions"]
+__all__ = ["only_we_watch", "watch_sessions"]
 
 
 def watch_sessions() -> None:
     """Look at the statements of every session from now on. Done by the first binding; safe to repeat."""
     if not event.contains(Session, "do_orm_execute", _on_execute):
         event.listen(Session, "do_orm_execute", _on_execute)
+
+
+def only_we_watch(session: Session) -> bool:
+    """Say whether nobody else looks at, or changes, what the session executes."""
+    return all(listener is _on_execute for listener in session.dispatch.do_orm_execute)
 
 
 def _on_execute(execution: ORMExecuteState) -> None:

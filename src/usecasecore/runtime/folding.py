@@ -9,38 +9,27 @@ anything new, deleted or dirty besides, relationships, SQL expressions, a change
 open savepoint, a translated schema. Each set of changed columns is a text of its own, and a database plans the text of a large
 statement for longer than a small one: beyond `MOST_TEXTS` sets for a use case the session flushes.
 
-This is the only module that uses what SQLAlchemy calls private: `InstanceState._commit_all`. With a version of SQLAlchemy
-where that is not as it is known, nothing is folded.
+What the object becomes without a flush is none of SQLAlchemy's public API (see `unofficial`): where that is not known, nothing is folded.
 """
 
 from __future__ import annotations
 
-import inspect as python_inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy
 from sqlalchemy import ColumnElement, Dialect, Table, bindparam, update
-from sqlalchemy.engine.interfaces import BindTyping
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.sql.elements import ClauseElement
 
+from usecasecore import unofficial
+from usecasecore.driver import typed_in_text
 from usecasecore.ledger.row_update import RowUpdate
 
-__all__ = ["MOST_TEXTS", "Folded", "Folding", "is_known"]
+__all__ = ["MOST_TEXTS", "Folded", "Folding"]
 
 MOST_TEXTS = 4
-_KNOWN = ("2.0.", "2.1.")
-
-
-def is_known() -> bool:
-    """Say whether SQLAlchemy's inner parts are as this module knows them."""
-    settle = getattr(InstanceState, "_commit_all", None)
-    if settle is None or not sqlalchemy.__version__.startswith(_KNOWN):
-        return False
-    return list(python_inspect.signature(settle).parameters) == ["self", "dict_", "instance_dict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +46,7 @@ class Folded:
 
     def settle(self) -> None:
         """Make the object what it is after a flush, when the UPDATE was sent: nothing about it is unwritten."""
-        self._state._commit_all(self._state.dict, self._session.identity_map)
+        unofficial.settle(self._state, self._session)
 
 
 class Folding:
@@ -76,7 +65,7 @@ class Folding:
     @classmethod
     def of(cls, mapper: Mapper[Any], dialect: Dialect) -> Folding | None:
         """Return what is known of a class; None where its UPDATE is never folded."""
-        return cls(mapper, dialect) if is_known() and _is_plain(mapper) and dialect.bind_typing in _TYPED_IN_TEXT else None
+        return cls(mapper, dialect) if unofficial.is_known() and _is_plain(mapper) and typed_in_text(dialect) else None
 
     def fold(self, session: Session, aggregate: Any) -> Folded | None:
         """Return the UPDATE that the session's flush would send; None where the flush would do anything else.
@@ -146,7 +135,6 @@ class Folding:
 
 
 _SET, _KEY = "uc_set_", "uc_row_"
-_TYPED_IN_TEXT = (BindTyping.NONE, BindTyping.RENDER_CASTS)
 
 
 def _is_plain(mapper: Mapper[Any]) -> bool:

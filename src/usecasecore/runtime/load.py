@@ -17,16 +17,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, bindparam, func, inspect, select, true
+from sqlalchemy import Select, bindparam, func, inspect, join, select, true
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, MultipleResultsFound, ProgrammingError, StatementError
 from sqlalchemy.orm import Mapper, selectinload
 
 from usecasecore.errors import AggregateNotFound, WrongResult
 from usecasecore.ledger.entries import StoredResult
-from usecasecore.ledger.store import STORED, KeyTaken, PostgresStore, Store, key_is, key_parameters, stored_result
+from usecasecore.ledger.store import STORED, KeyTaken, PostgresStore, Store, key_is, key_parameters, stored_of
 from usecasecore.lifecycle import lifecycles_of, set_version, version_attribute
 from usecasecore.registration import Registration
 from usecasecore.runtime.faults import is_duplicate, sqlstate_of
+from usecasecore.runtime.lean_load import FoundRow, LeanLoad, columns_of
 from usecasecore.runtime.session import CommandSession
 from usecasecore.slots import Slot, aggregate_name
 from usecasecore.steps import Step
@@ -110,7 +111,7 @@ class Loader:
         if self._registration.finds:
             aggregate = self._found(session, call)
         else:
-            aggregate = self._one(session, call, self._select, self._key_of(call))[0]
+            aggregate = self._one(session, call, self._select, self._key_of(call)).aggregate
         return Loaded(aggregate, (aggregate,), subject=aggregate)
 
     def _several(self, session: CommandSession, call: Call) -> Loaded:
@@ -121,7 +122,7 @@ class Loader:
         for slot, statement, values in sorted(keyed, key=lambda one: (_root_table(one[0].aggregate), str(one[2]))):
             parameters = {f"uc_key_{column}": value for column, value in values.items()}
             row = self._row(session, statement, parameters | self._whose(slot.aggregate, call))
-            aggregate = None if row is None else row[0]
+            aggregate = None if row is None else row.aggregate
             if row is None and slot.missing == "refuse":
                 raise AggregateNotFound(aggregate=aggregate_name(slot.aggregate), key=", ".join(map(str, values.values())))
             if row is None and slot.missing == "create":
@@ -159,9 +160,24 @@ class Loader:
                 )
         return AggregateNotFound(aggregate=self.aggregate_name, key=self._key_text(call))
 
-    def _by_key(self, aggregate: type, keys: Mapping[str, str]) -> Select[Any]:
+    def _by_key(self, aggregate: type, keys: Mapping[str, str]) -> _Query:
         conditions = [getattr(aggregate, column) == bindparam(f"uc_key_{column}") for column in keys]
-        return self._taken(select(aggregate).where(*conditions), aggregate)
+        mapper: Mapper[Any] = inspect(aggregate)
+        plain = self._plain(mapper, keys)
+        return _Query(
+            self._taken(select(aggregate).where(*conditions), aggregate),
+            None if plain is None else LeanLoad(mapper, plain, self.store.dialect),
+        )
+
+    def _plain(self, mapper: Mapper[Any], keys: Mapping[str, str]) -> Select[Any] | None:
+        """Return the same query for the columns alone; None where the class is more than its columns."""
+        if not LeanLoad.suits(mapper, self.store.dialect):
+            return None
+        columns = {prop.key: prop.columns[0] for prop in mapper.column_attrs}
+        statement = select(*columns_of(mapper)).where(*(columns[key] == bindparam(f"uc_key_{key}") for key in keys))
+        if self.tenancy is not None and self.tenancy.scopes(mapper.class_):
+            statement = statement.where(columns[self.tenancy.column] == bindparam("uc_row_tenant"))
+        return row_lock(statement, mapper.class_, self._registration.deletes, of=mapper.local_table)
 
     def _taken(self, statement: Select[Any], aggregate: type) -> Select[Any]:
         return _locked(of_tenant(statement, aggregate, self.tenancy), aggregate, self._registration.deletes)
@@ -183,19 +199,25 @@ class Loader:
             return {}
         return {self.tenancy.column: self.tenancy.value(aggregate, call.asked.actor)}
 
-    def _one(self, session: CommandSession, call: Call, statement: Select[Any], parameters: dict[str, Any]) -> Any:
-        row = self._row(session, statement, parameters)
+    def _one(self, session: CommandSession, call: Call, query: _Query, parameters: dict[str, Any]) -> FoundRow:
+        row = self._row(session, query, parameters)
         if row is None:
             raise AggregateNotFound(aggregate=self.aggregate_name, key=self._key_text(call))
         return row
 
-    def _row(self, session: CommandSession, statement: Select[Any], parameters: dict[str, Any]) -> Any:
+    def _row(self, session: CommandSession, query: _Query, parameters: dict[str, Any]) -> FoundRow | None:
         try:
-            return session.execute(statement, parameters).one_or_none()
+            connection = session.connection()
+            if query.lean is not None and query.lean.is_right_for(session, connection):
+                found = query.lean.row(session, connection, parameters)
+                if found is None or found.aggregate is not None:
+                    return found
+            row = session.execute(query.statement, parameters).one_or_none()
         except (StatementError, OverflowError) as error:
             if not about_the_value(error):
                 raise
-        return None  # no row has a key that its column can't hold
+            return None  # no row has a key that its column can't hold
+        return None if row is None else FoundRow(row[0], row[1:])
 
     def _key_text(self, call: Call) -> str:
         values = [getattr(call.command, name) for name in self.keys.values()]
@@ -210,9 +232,7 @@ class LockingLoader(Loader):
     def __init__(self, registration: Registration, store: PostgresStore, version: str, tenancy: Tenancy | None) -> None:
         super().__init__(registration, store, tenancy)
         self.version = version
-        assert self._select is not None
-        self._fresh = _one_statement(self._select, registration, store, version, with_key=False)
-        self._keyed = _one_statement(self._select, registration, store, version, with_key=True)
+        self._fresh, self._keyed = (self._one_statement(registration, with_key=with_key) for with_key in (False, True))
 
     def load(self, session: CommandSession, call: Call, lock_timeout: str) -> Loaded | StoredResult:
         """Return what is stored under the key, else the locked aggregate."""
@@ -220,22 +240,22 @@ class LockingLoader(Loader):
         session.enter(Step.LOAD)  # one statement does both
         parameters = {**self._key_of(call), "uc_lock_timeout": lock_timeout}
         if call.fresh:
-            row = self._one(session, call, self._fresh, parameters)
-            return _single(row)
+            return _single(self._one(session, call, self._fresh, parameters))
         parameters.update(key_parameters(call.key))
         row = self._row_or_stored(session, call, parameters)
         if isinstance(row, StoredResult):
             return row
-        if row.uc_fingerprint is not None:
-            return stored_result(row, "uc_")
-        if getattr(row[0], self.version) != row.uc_seen:  # waited: see "How it works"
+        _, seen, _, *stored = row.further
+        if stored[0] is not None:  # the fingerprint
+            return stored_of(stored)
+        if getattr(row.aggregate, self.version) != seen:  # waited: see "How it works"
             session.enter(Step.IDEMPOTENCY)
-            stored = self.store.look_up(session.connection(), call.key)
-            if stored is not None:
-                return stored
+            found = self.store.look_up(session.connection(), call.key)
+            if found is not None:
+                return found
         return _single(row)
 
-    def _row_or_stored(self, session: CommandSession, call: Call, parameters: dict[str, Any]) -> Any:
+    def _row_or_stored(self, session: CommandSession, call: Call, parameters: dict[str, Any]) -> FoundRow | StoredResult:
         try:
             return self._one(session, call, self._keyed, parameters)
         except AggregateNotFound:
@@ -249,9 +269,48 @@ class LockingLoader(Loader):
                     return stored
             raise
 
+    def _one_statement(self, registration: Registration, *, with_key: bool) -> _Query:
+        assert self._select is not None
+        aggregate = registration.aggregate
+        assert aggregate is not None
+        mapper: Mapper[Any] = inspect(aggregate)
+        statement = self._joined(self._select.statement, aggregate, mapper, with_key)
+        plain = self._plain(mapper, registration.keys)
+        if plain is None:
+            return _Query(statement, None)
+        joined = self._joined(plain, mapper.local_table, mapper, with_key)
+        return _Query(statement, LeanLoad(mapper, joined, self.store.dialect))
 
-def _single(row: Any) -> Loaded:
-    return Loaded(row[0], (row[0],), subject=row[0], began=row.uc_began)
+    def _joined(self, locking: Select[Any], source: Any, mapper: Mapper[Any], with_key: bool) -> Select[Any]:
+        column = mapper.attrs[self.version].columns[0]
+        table = column.table.alias("uc_snapshot")
+        primary = {key: mapper.attrs[key].columns for key in self.keys}
+        same_row = [
+            table.c[next(one.name for one in columns if one.table is column.table)] == bindparam(f"uc_key_{key}")
+            for key, columns in primary.items()
+        ]
+        seen = select(table.c[column.name]).where(*same_row).scalar_subquery()
+        # What is selected is worked out for a row before it is locked.
+        lock_timeout = func.set_config("lock_timeout", bindparam("uc_lock_timeout"), true())
+        statement = locking.add_columns(lock_timeout.label("uc_wait"), seen.label("uc_seen"), func.now().label("uc_began"))
+        joined = source
+        if with_key:
+            stored = self.store.tables.idempotency
+            statement = statement.add_columns(*(stored.c[name].label(f"uc_{name}") for name in STORED))
+            joined = join(source, stored, key_is(self.store.tables), isouter=True)
+        return statement.select_from(joined)
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A query for one row: as the ORM takes it, and past it where that may be."""
+
+    statement: Select[Any]
+    lean: LeanLoad | None
+
+
+def _single(row: FoundRow) -> Loaded:
+    return Loaded(row.aggregate, (row.aggregate,), subject=row.aggregate, began=row.further[2])
 
 
 def key_values(slot: Slot, call: Call) -> dict[str, Any]:
@@ -312,11 +371,11 @@ def of_tenant(statement: Select[Any], aggregate: type, tenancy: Tenancy | None) 
     return statement.where(getattr(aggregate, tenancy.column) == bindparam("uc_row_tenant"))
 
 
-def row_lock(statement: Select[Any], aggregate: type, deletes: tuple[type, ...]) -> Select[Any]:
-    """Return the statement with the lock that a use case takes which may delete of these classes."""
+def row_lock(statement: Select[Any], aggregate: type, deletes: tuple[type, ...], of: Any = None) -> Select[Any]:
+    """Return the statement with the lock that a use case takes which may delete of these classes; of a table, where it names none."""
     # What is to be deleted is locked against rows that refer to it too: `apply` may have looked whether there are any.
     deleted = any(issubclass(aggregate, cls) or issubclass(cls, aggregate) for cls in deletes)
-    return statement.with_for_update(key_share=not deleted, of=aggregate)
+    return statement.with_for_update(key_share=not deleted, of=aggregate if of is None else of)
 
 
 def _locked(statement: Select[Any], aggregate: type, deletes: tuple[type, ...]) -> Select[Any]:
@@ -331,29 +390,3 @@ def unjoined(statement: Select[Any], aggregate: type) -> Select[Any]:
     mapper: Mapper[Any] = inspect(aggregate)
     joined = [prop.class_attribute for prop in mapper.relationships if prop.lazy in ("joined", False)]
     return statement.options(*(selectinload(attribute) for attribute in joined))
-
-
-def _one_statement(
-    locking: Select[Any], registration: Registration, store: PostgresStore, version: str, *, with_key: bool
-) -> Select[Any]:
-    aggregate = registration.aggregate
-    assert aggregate is not None
-    snapshot_of: Mapper[Any] = inspect(aggregate)
-    column = snapshot_of.attrs[version].columns[0]
-    table = column.table.alias("uc_snapshot")
-    primary = {key: snapshot_of.attrs[key].columns for key in registration.keys}
-    same_row = [
-        table.c[next(one.name for one in columns if one.table is column.table)] == bindparam(f"uc_key_{key}")
-        for key, columns in primary.items()
-    ]
-    seen = select(table.c[column.name]).where(*same_row).scalar_subquery()
-    settings = select(func.set_config("lock_timeout", bindparam("uc_lock_timeout"), true()).label("lock_timeout")).subquery(
-        "uc_settings"
-    )
-    statement = locking.add_columns(seen.label("uc_seen"), func.now().label("uc_began"))
-    source = settings.join(aggregate, true())
-    if with_key:
-        stored = store.tables.idempotency
-        statement = statement.add_columns(*(stored.c[name].label(f"uc_{name}") for name in STORED))
-        source = source.outerjoin(stored, key_is(store.tables))
-    return statement.select_from(source).where(settings.c.lock_timeout.is_not(None))

@@ -8,13 +8,14 @@ It waits for nobody and nobody for it, those who watch the steps of commands are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.exc import StatementError
+from sqlalchemy.orm import Mapper
 
 from usecasecore.context import ExecutionContext
 from usecasecore.errors import UseCaseError, WriteRefused
@@ -149,6 +150,9 @@ class ReadingLoader(Loader):
         """
         session.enter(Step.LOAD)
         return self._rows(session, call)
+
+    def _plain(self, mapper: Mapper[Any], keys: Mapping[str, str]) -> None:
+        return None  # one that reads and locks nothing is asked seldom enough
 
     def _taken(self, statement: Select[Any], aggregate: type) -> Select[Any]:
         return unjoined(of_tenant(statement, aggregate, self.tenancy), aggregate)

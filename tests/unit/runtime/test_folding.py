@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-import sqlalchemy
 from sqlalchemy import Computed, Dialect, FetchedValue, ForeignKey, Integer, func, inspect
 from sqlalchemy.dialects.postgresql import asyncpg, psycopg
 from sqlalchemy.dialects.sqlite import pysqlite
-from sqlalchemy.orm import DeclarativeBase, InstanceState, Mapped, column_property, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
-from usecasecore.runtime.folding import Folding, is_known
+from usecasecore import unofficial
+from usecasecore.runtime.folding import Folding
 
 DIALECTS: list[Dialect] = [psycopg.dialect(), asyncpg.dialect(), pysqlite.dialect()]  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
@@ -86,15 +86,6 @@ def test_where_more_than_the_orm_fills_a_column_the_session_flushes(cls: Any) ->
     assert Folding.of(inspect(cls), DIALECTS[0]) is None
 
 
-def test_the_version_of_sqlalchemy_that_is_installed_is_known() -> None:
-    assert is_known()
-
-
-def test_with_a_version_of_sqlalchemy_that_is_not_known_the_session_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlalchemy, "__version__", "2.9.0")
-    assert Folding.of(inspect(Plain), DIALECTS[0]) is None
-
-
-def test_where_an_inner_part_of_sqlalchemy_has_changed_the_session_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(InstanceState, "_commit_all", lambda self, other: None)
+def test_where_sqlalchemy_is_not_as_it_is_known_the_session_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unofficial, "is_known", lambda: False)
     assert Folding.of(inspect(Plain), DIALECTS[0]) is None

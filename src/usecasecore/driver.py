@@ -1,0 +1,169 @@
+"""Statements that are text for the driver, made once and sent past SQLAlchemy's compiler and its result objects.
+
+How it works. `Connection.exec_driver_sql` costs more than the driver's own part of it: an execution context, a result, the
+description of each column. A text that is known and values that are the driver's already need none of that, so the cursor is
+asked directly while nobody watches it. Where the engine has listeners for its cursors, or logs, where a savepoint is or was open,
+or SQLAlchemy's inner parts are not as they are known, the text goes the public way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Dialect, Select
+from sqlalchemy.engine.interfaces import BindTyping
+from sqlalchemy.exc import StatementError
+
+from usecasecore import unofficial
+from usecasecore.opening import can_open, opened_with
+
+__all__ = ["CompiledSelect", "CompiledSql", "DriverSql", "first_row", "row_count", "sole_row", "typed_in_text"]
+
+T = TypeVar("T")
+
+
+class DriverSql:
+    """A statement as the driver takes it.
+
+    Attributes:
+        text: With the driver's own placeholders.
+    """
+
+    __slots__ = ("_order", "text")
+
+    def __init__(self, text: str, order: tuple[str, ...] | None) -> None:
+        self.text = text
+        self._order = order
+
+    def parameters(self, values: Mapping[str, Any]) -> Any:
+        """Return the values, which are the driver's, as it takes them: by name, or in its order."""
+        return dict(values) if self._order is None else tuple([values[name] for name in self._order])
+
+
+class CompiledSql(DriverSql):
+    """A statement of SQLAlchemy's, compiled once; its values are turned into the driver's by the types of its parameters."""
+
+    __slots__ = ("_fixed", "_processors")
+
+    def __init__(self, statement: Any, dialect: Dialect) -> None:
+        compiled: Any = statement.compile(dialect=dialect)
+        super().__init__(compiled.string, None if compiled.positiontup is None else tuple(compiled.positiontup))
+        processors = {name: one.type.dialect_impl(dialect).bind_processor(dialect) for name, one in compiled.binds.items()}
+        self._processors = {name: processor for name, processor in processors.items() if processor is not None}
+        self._fixed = {name: self._sent(name, one.value) for name, one in compiled.binds.items() if not one.required}
+
+    def parameters(self, values: Mapping[str, Any]) -> Any:
+        """Return the values as the driver takes them.
+
+        Raises:
+            StatementError: For a value that its type can't hold.
+        """
+        sent = {**self._fixed, **values}
+        try:
+            for name, processor in self._processors.items():
+                if name in values:
+                    sent[name] = processor(values[name])
+        except Exception as error:
+            raise StatementError(f"({type(error).__name__}) {error}", self.text, None, error) from error
+        return super().parameters(sent)
+
+    def _sent(self, name: str, value: Any) -> Any:
+        processor = self._processors.get(name)
+        return value if processor is None else processor(value)
+
+
+class CompiledSelect(CompiledSql):
+    """A SELECT, whose values are turned into Python's by the types of its columns."""
+
+    __slots__ = ("_dialect", "_received", "_types")
+
+    def __init__(self, statement: Select[Any], dialect: Dialect) -> None:
+        super().__init__(statement, dialect)
+        self._dialect = dialect
+        self._types = [column.type for column in statement.selected_columns]
+        self._received: list[Callable[[Any], Any] | None] | None = None
+
+    def row(self, connection: Connection, values: Mapping[str, Any]) -> list[Any] | None:
+        """Return the first row; None where there is none.
+
+        Raises:
+            DBAPIError: As SQLAlchemy raises it.
+            StatementError: For a value that its type can't hold.
+        """
+        parameters = self.parameters(values)
+        if self._received is None:
+            row, codes = _executed(connection, self.text, parameters, _first_and_types)
+            types = zip(self._types, codes, strict=True)
+            self._received = [one.dialect_impl(self._dialect).result_processor(self._dialect, code) for one, code in types]
+        else:
+            row = first_row(connection, self.text, parameters)
+        if row is None:
+            return None
+        return [value if process is None else process(value) for process, value in zip(self._received, row, strict=True)]
+
+
+def typed_in_text(dialect: Dialect) -> bool:
+    """Say whether the text of a statement says all that the driver is told of its parameters' types."""
+    return dialect.bind_typing in (BindTyping.NONE, BindTyping.RENDER_CASTS)
+
+
+def first_row(connection: Connection, text: str, parameters: Any) -> Sequence[Any] | None:
+    """Return the first row of what the statement returns, as the driver has it; None where there is none.
+
+    Raises:
+        DBAPIError: As SQLAlchemy raises it.
+    """
+    row: Sequence[Any] | None = _executed(connection, text, parameters, _first)
+    return row
+
+
+def sole_row(connection: Connection, text: str, parameters: Any) -> Sequence[Any]:
+    """Return the row of a statement that returns one, whatever happens; see `first_row`."""
+    row = first_row(connection, text, parameters)
+    assert row is not None
+    return row
+
+
+def row_count(connection: Connection, text: str, parameters: Any) -> int:
+    """Return how many rows the statement changed; see `first_row`."""
+    return _executed(connection, text, parameters, _count)
+
+
+def _executed(connection: Connection, text: str, parameters: Any, take: Callable[[Any], T]) -> T:
+    if not _is_unwatched(connection):
+        with connection.exec_driver_sql(text, parameters) as result:
+            return take(result)
+    cursor: Any = None
+    try:
+        if can_open(connection):
+            cursor = opened_with(connection, text, parameters)
+        else:
+            cursor = connection.connection.cursor()
+            cursor.execute(text, parameters)
+        taken = take(cursor)
+        cursor.close()
+    except BaseException as error:  # noqa: BLE001 - SQLAlchemy treats each kind in its way
+        unofficial.raise_translated(connection, error, text, parameters, cursor)
+    return taken
+
+
+# What is taken is taken of a cursor, or of SQLAlchemy's result where the text went the public way.
+def _first(source: Any) -> Any:
+    return source.fetchone()
+
+
+def _first_and_types(source: Any) -> tuple[Any, list[Any]]:
+    codes = [column[1] for column in getattr(source, "cursor", source).description]
+    return source.fetchone(), codes
+
+
+def _count(source: Any) -> int:
+    return int(source.rowcount)
+
+
+def _is_unwatched(connection: Connection) -> bool:
+    events = connection.dispatch
+    watched = events.before_cursor_execute or events.after_cursor_execute or unofficial.is_logged(connection)
+    plain = connection.in_transaction() and connection.get_nested_transaction() is None and not connection.invalidated
+    return plain and not watched and unofficial.is_known()

@@ -1,0 +1,91 @@
+"""Loads the row of a plain mapped class by the driver, and puts the object into the session as a query would.
+
+How it works. A query of the ORM costs more than all else that a command does in Python: it works out once more what is the same each
+time. For a class that is one table, and whose loading nobody listens to, the object is its columns: the row is asked for as
+text (see `driver`), each value goes through the result processor of its type, and the object is made persistent under its key.
+`LeanLoad.of` and `is_right_for` say where that is all that a query does; everywhere else the loader asks the ORM. So it
+is with inheritance, relationships that load at once, `column_property`, listeners to `load`, `loaded_as_persistent` or
+`do_orm_execute`, mutable and composite attributes (they listen too), a translated schema, and a row that the session has already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Select, Table
+from sqlalchemy.orm import Mapper, Session
+
+from usecasecore import unofficial
+from usecasecore.driver import CompiledSelect, typed_in_text
+from usecasecore.lifecycle import only_we_watch
+
+__all__ = ["FoundRow", "LeanLoad", "columns_of"]
+
+_LATER = (True, "select", "raise", "raise_on_sql", "noload", "dynamic", "write_only", None)
+"""What a relationship's `lazy` says where it loads nothing together with the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRow:
+    """A row that was found.
+
+    Attributes:
+        aggregate: The object; None where the session has it already, so that it must be asked.
+        further: What was selected besides.
+    """
+
+    aggregate: Any
+    further: Sequence[Any]
+
+
+class LeanLoad:
+    """A SELECT of the columns of a class, and then of others."""
+
+    def __init__(self, mapper: Mapper[Any], statement: Select[Any], dialect: Dialect) -> None:
+        self._mapper = mapper
+        self._names = [prop.key for prop in _loaded(mapper)]
+        self._keys = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+        self._select = CompiledSelect(statement, dialect)
+
+    @staticmethod
+    def suits(mapper: Mapper[Any], dialect: Dialect) -> bool:
+        """Say whether the objects of a class are the columns of a row and nothing else."""
+        table = mapper.local_table
+        if not isinstance(table, Table) or list(mapper.tables) != [table] or mapper.inherits is not None:
+            return False
+        plain = all(len(prop.columns) == 1 and getattr(prop.columns[0], "table", None) is table for prop in mapper.column_attrs)
+        later = all(prop.lazy in _LATER for prop in mapper.relationships)
+        return plain and later and mapper.polymorphic_on is None and typed_in_text(dialect) and unofficial.is_known()
+
+    def is_right_for(self, session: Session, connection: Connection) -> bool:
+        """Say whether nobody would notice that the session didn't load it."""
+        manager, events = self._mapper.class_manager.dispatch, session.dispatch
+        heard = manager.load or events.loaded_as_persistent or not only_we_watch(session)
+        return not heard and not connection.get_execution_options().get("schema_translate_map")
+
+    def row(self, session: Session, connection: Connection, parameters: dict[str, Any]) -> FoundRow | None:
+        """Return the row; None where there is none.
+
+        Raises:
+            DBAPIError: As SQLAlchemy raises it.
+            Exception: Whatever a type raises that can't hold its value.
+        """
+        values = self._select.row(connection, parameters)
+        if values is None:
+            return None
+        held = dict(zip(self._names, values, strict=False))
+        identity = self._mapper.identity_key_from_primary_key(tuple([held[key] for key in self._keys]))
+        known = identity in session.identity_map
+        aggregate = None if known else unofficial.load_instance(session, self._mapper, identity, held)
+        return FoundRow(aggregate, values[len(self._names) :])
+
+
+def columns_of(mapper: Mapper[Any]) -> list[Any]:
+    """Return the columns that a query of a class selects, in order."""
+    return [prop.columns[0] for prop in _loaded(mapper)]
+
+
+def _loaded(mapper: Mapper[Any]) -> list[Any]:
+    return [prop for prop in mapper.column_attrs if not prop.deferred]
