@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import create_engine, select
 
 from benchmarks import databases, ours, report
-from benchmarks.__main__ import DATABASES
+from benchmarks.databases import DATABASES
 from usecasecore.coverage.recorder import Recorder
 
 WARM_UP = 100
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--commands", type=int, default=100, help="commands of a side in each round (default: 100)")
     parser.add_argument("--only", choices=DATABASES, help="measure on one database")
     arguments = parser.parse_args()
-    print(report.machine(databases.sync_milliseconds()), flush=True)
+    print("\n".join(report.machine(databases.sync_milliseconds())), flush=True)
     for name in [arguments.only] if arguments.only else DATABASES:
         with DATABASES[name]() as database:
             engine = create_engine(database.url, pool_size=1, max_overflow=0)

@@ -15,12 +15,12 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, create_engine, insert
 
-from benchmarks import ours, tickets
-from tests.postgres import PostgresServer
+from benchmarks import history, ours, rings, tickets
+from tests.postgres import PostgresServer, create_database
 from usecasecore import migrations, uuid7
 from usecasecore.ledger import ledger_tables
 
-__all__ = ["Database", "postgresql", "sqlite", "sync_milliseconds"]
+__all__ = ["DATABASES", "Database", "grown", "postgresql", "sqlite", "sync_milliseconds"]
 
 TICKETS = 10_000
 LEDGER_ROWS = 10_000
@@ -47,6 +47,7 @@ def postgresql() -> Iterator[Database]:
         engine = create_engine(url)
         with engine.begin() as connection:
             _fill(connection)
+            rings.fill(connection)
         # Plans are cached by the connections to come: an empty table without statistics would leave them a bad one.
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("vacuum analyze")
@@ -73,6 +74,26 @@ def sqlite() -> Iterator[Database]:
         yield Database("SQLite", url, f"SQLite {version}, a file, WAL, synchronous=FULL, BEGIN IMMEDIATE")
 
 
+DATABASES = {"postgresql": postgresql, "sqlite": sqlite}
+
+
+def grown(database: Database, rows: int) -> Database:
+    """Make another database on the same server: as many tickets, and a ledger with so many rows in each table.
+
+    With none it is as after the installation: nothing has been analysed either.
+    """
+    url = create_database(database.url, f"grown_{rows}")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        _fill_tickets(connection)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if rows:
+            history.write(connection, rows)
+        connection.exec_driver_sql("vacuum analyze" if rows else "vacuum analyze tickets")
+    engine.dispose()
+    return Database(database.name, url, database.settings)
+
+
 def sync_milliseconds() -> float:
     """Return how long the disk below the databases takes to keep 8 kB, the median in milliseconds."""
     taken = []
@@ -87,7 +108,7 @@ def sync_milliseconds() -> float:
     return statistics.median(taken) * 1000
 
 
-def _fill(connection: Connection) -> None:
+def _fill_tickets(connection: Connection) -> None:
     migrations.upgrade(connection)
     ours.Base.metadata.create_all(connection)
     rows = [
@@ -95,6 +116,10 @@ def _fill(connection: Connection) -> None:
         for n in range(TICKETS)
     ]
     connection.execute(insert(ours.Ticket), rows)
+
+
+def _fill(connection: Connection) -> None:
+    _fill_tickets(connection)
     ledger, now = ledger_tables(), datetime.now(UTC)
     actor = f"user:{tickets.AGENT}"
     keys = [

@@ -7,14 +7,15 @@ nothing else is used. What the three leave out beside the library stands in READ
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
 from sqlalchemy import DateTime, Engine, String, bindparam, event, insert, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from transitions import Machine
 
 from benchmarks import tickets
@@ -22,7 +23,7 @@ from benchmarks.tickets import TicketState
 from usecasecore.ids import uuid7
 from usecasecore.ledger import ledger_tables
 
-__all__ = ["core", "naive", "orm"]
+__all__ = ["asynchronous_orm", "core", "naive", "orm", "query"]
 
 Perform = Callable[[UUID, str], object]
 
@@ -124,13 +125,44 @@ def orm(engine: Engine) -> Perform:
             if stored is not None:
                 return _replay(stored, command)
             ticket = session.get_one(Ticket, command.ticket_id, with_for_update=True)
-            rows = _Rows(ticket, command, key)
-            session.add(AuditEntry(**rows.audit))
-            session.add_all(OutboxMessage(**message) for message in rows.outbox)
-            session.add(IdempotencyKey(**rows.idempotency))
-            return rows.result
+            return _kept(session, ticket, command, key)
 
     return perform
+
+
+def asynchronous_orm(engine: AsyncEngine) -> Callable[[UUID, str], Awaitable[Answered]]:
+    """The same, awaited."""
+    sessions = async_sessionmaker(engine, expire_on_commit=False)
+
+    async def perform(ticket_id: UUID, key: str) -> Answered:
+        command = Answer(ticket_id=ticket_id, minutes=tickets.MINUTES)
+        async with sessions.begin() as session:
+            stored = await session.get(IdempotencyKey, ("", ACTOR, tickets.ANSWER, key))
+            if stored is not None:
+                return _replay(stored, command)
+            ticket = await session.get_one(Ticket, command.ticket_id, with_for_update=True)
+            return _kept(session, ticket, command, key)
+
+    return perform
+
+
+def query(engine: Engine) -> Callable[[UUID, str], Ticket]:
+    """Not a side, but what the first command is held against: a transaction with a query."""
+    sessions = sessionmaker(_immediate(engine), expire_on_commit=False)
+
+    def perform(ticket_id: UUID, _key: str) -> Ticket:
+        with sessions.begin() as session:
+            return session.get_one(Ticket, ticket_id)
+
+    return perform
+
+
+def _kept(session: Session | AsyncSession, ticket: Ticket, command: Answer, key: str) -> Answered:
+    rows = _Rows(ticket, command, key)
+    session.add(AuditEntry(**rows.audit))
+    session.add_all(OutboxMessage(**message) for message in rows.outbox)
+    session.add(IdempotencyKey(**rows.idempotency))
+    return rows.result
 
 
 _STORED = select(LEDGER.idempotency.c.fingerprint, LEDGER.idempotency.c.result).where(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 from uuid import UUID
 
 from sqlalchemy import DateTime, Engine, String
@@ -32,7 +32,10 @@ from usecasecore import (
     version_column,
 )
 
-__all__ = ["Base", "Ticket", "runtime"]
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+__all__ = ["Base", "Ticket", "asynchronous_runtime", "runtime"]
 
 
 class Base(DeclarativeBase):
@@ -102,12 +105,30 @@ class AgentsOnly(Policy):
         return tickets.may_answer(request.actor.roles, request.aggregate)
 
 
+AGENT = Actor("user", tickets.AGENT, roles=tickets.ROLES)
+
+
 def runtime(engine: Engine) -> Callable[[UUID, str], object]:
     """Return what runs one command for a ticket's id and an idempotency key."""
-    agent = Actor("user", tickets.AGENT, roles=tickets.ROLES)
-    runs = Runtime(engine, Application([AnswerTicket], policy=AgentsOnly(), name="tickets"))
+    runs = Runtime(engine, _application())
 
     def perform(ticket_id: UUID, key: str) -> Answered:
-        return runs.execute(Answer(ticket_id=ticket_id, minutes=tickets.MINUTES), actor=agent, idempotency_key=key)
+        return runs.execute(Answer(ticket_id=ticket_id, minutes=tickets.MINUTES), actor=AGENT, idempotency_key=key)
 
     return perform
+
+
+def asynchronous_runtime(engine: AsyncEngine) -> Callable[[UUID, str], Awaitable[object]]:
+    """Return the same, to be awaited."""
+    from usecasecore import AsyncRuntime  # so that the processes of the others don't load what it needs
+
+    runs = AsyncRuntime(engine, _application())
+
+    def perform(ticket_id: UUID, key: str) -> Awaitable[Answered]:
+        return runs.execute(Answer(ticket_id=ticket_id, minutes=tickets.MINUTES), actor=AGENT, idempotency_key=key)
+
+    return perform
+
+
+def _application() -> Application:
+    return Application([AnswerTicket], policy=AgentsOnly(), name="tickets")

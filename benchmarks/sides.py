@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine
+__all__ = [
+    "CORE",
+    "FIRST_QUERY",
+    "NAIVE",
+    "ORM",
+    "ORM_ASYNCPG",
+    "ORM_PSYCOPG",
+    "OURS",
+    "OURS_ASYNCPG",
+    "OURS_PSYCOPG",
+    "SIDES",
+    "Perform",
+    "Side",
+    "lifecycle_of",
+]
 
-__all__ = ["CORE", "NAIVE", "ORM", "OURS", "SIDES", "Perform", "Side"]
-
-Perform = Callable[[UUID, str], object]
-"""Runs one command, for a ticket's id and an idempotency key."""
+Perform = Callable[[UUID, str], Any]
+"""Runs one command, for an aggregate's id and an idempotency key; of an asynchronous side, returns what is to be awaited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +37,18 @@ class Side:
         module: Where its factory is; loaded only in the process that runs it.
         factory: Takes an engine, returns a `Perform`.
         does: What it does and leaves out.
+        asynchronous: The driver, where the engine is an asynchronous one.
+        table: Where the aggregates are.
     """
 
     name: str
     module: str
     factory: str
     does: str
+    asynchronous: str | None = None
+    table: str = "tickets"
 
-    def on(self, engine: Engine) -> Perform:
+    def on(self, engine: Any) -> Perform:
         """Return what runs a command on a database."""
         perform: Perform = getattr(import_module(self.module), self.factory)(engine)
         return perform
@@ -53,5 +70,25 @@ OURS = Side(
     "runtime",
     "all eight steps, the hash chain of the audit trail, and what README.md lists beyond them",
 )
-
 SIDES = (NAIVE, ORM, CORE, OURS)
+
+
+def _asynchronous(side: Side, driver: str) -> Side:
+    does = f"as {side.name}, awaited, on {driver}"
+    return replace(
+        side, name=f"{side.name}, async {driver}", factory=f"asynchronous_{side.factory}", does=does, asynchronous=driver
+    )
+
+
+ORM_PSYCOPG, ORM_ASYNCPG = (_asynchronous(ORM, driver) for driver in ("psycopg", "asyncpg"))
+OURS_PSYCOPG, OURS_ASYNCPG = (_asynchronous(OURS, driver) for driver in ("psycopg", "asyncpg"))
+
+FIRST_QUERY = Side(
+    "a SQLAlchemy session's query", "benchmarks.handwritten", "query", "one row by its key, in a transaction, and nothing else"
+)
+
+
+def lifecycle_of(states: int) -> Side:
+    """Return ours with a lifecycle of so many states, which a ticket goes through in a ring."""
+    does = f"usecasecore, one trigger and {states} transitions"
+    return Side(f"{states:,} states", "benchmarks.rings", f"ring_{states}", does, table=f"rings_{states}")

@@ -2,62 +2,100 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import multiprocessing
 import random
 import statistics
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, Uuid, column, create_engine, select, table
 
-from benchmarks.sides import Side
+from benchmarks.connections import Backends, engine_of
+from benchmarks.sides import Perform, Side
 
-__all__ = ["Block", "Worker"]
+__all__ = ["Block", "Held", "Worker", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Commands that ran one after the other.
+    """Commands that ran, one after the other for each client.
 
     Attributes:
         latencies: Seconds of each command.
         seconds: Of all of them.
-        cpu: Seconds that the Python process was on a CPU, all threads.
-        backend_cpu: The same of PostgreSQL's process for the connection; None where it can't be told.
+        cpu: Seconds that the Python processes were on a CPU, all threads.
+        backend_cpu: The same of PostgreSQL's processes for the connections; None where it can't be told.
+        failures: What the commands that failed raised.
     """
 
-    latencies: list[float]
+    latencies: Sequence[float]
     seconds: float
     cpu: float
     backend_cpu: float | None
+    failures: Sequence[str] = ()
 
     @property
     def median_latency(self) -> float:
         """Seconds of the command in the middle."""
         return statistics.median(self.latencies)
 
+    @property
+    def rate(self) -> float:
+        """Commands per second, stalls included."""
+        return len(self.latencies) / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A question: how many bytes do Python's objects take more after so many commands?"""
+
+    commands: int
+
 
 class Worker:
-    """A side on a database, in a process of its own from `with` to its end."""
+    """A side on a database, in a process of its own from `with` to its end.
 
-    def __init__(self, side: Side, url: str) -> None:
+    Args:
+        clients: How many run commands at the same time: threads, or tasks of an asynchronous side.
+        hot: Whether all of them want the same aggregate.
+        number: Among the processes of its side.
+    """
+
+    def __init__(self, side: Side, url: str, *, clients: int = 1, hot: bool = False, number: int = 0) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, side, url), daemon=True)
+        self._process = context.Process(target=_work, args=(other, side, url, clients, hot, number), daemon=True)
         self._other = other
 
-    def run(self, commands: int) -> Block:
-        """Run so many commands, each on a ticket drawn by lot and with an idempotency key of its own."""
+    def begin(self, commands: int) -> None:
+        """Have so many commands run, each on an aggregate drawn by lot and with an idempotency key of its own."""
         self._pipe.send(commands)
+
+    def end(self) -> Block:
+        """Return what `begin` has begun, when it is over."""
         block: Block = self._pipe.recv()
         return block
+
+    def run(self, commands: int) -> Block:
+        """Do both."""
+        self.begin(commands)
+        return self.end()
+
+    def held(self, commands: int) -> int:
+        """Return by how many bytes Python's objects grow while so many commands run, the garbage collected."""
+        self._pipe.send(Held(commands))
+        grown: int = self._pipe.recv()
+        return grown
 
     def __enter__(self) -> Self:
         self._process.start()
@@ -69,53 +107,120 @@ class Worker:
         self._process.join(timeout=5)
 
 
-def _serve(pipe: Connection, side: Side, url: str) -> None:
-    engine = create_engine(url, pool_size=1, max_overflow=0, connect_args=_arguments(url))
-    perform = side.on(engine)
-    ids = _ticket_ids(engine)
-    backend_cpu = _backend_cpu(engine)
-    lot = random.Random(side.name)
+def serve(pipe: Connection, clients: Clients, ids: Sequence[Any], backend_cpu: Callable[[], float | None], seed: str) -> None:
+    """Do what comes through the pipe, until nothing can come any more."""
+    lot = random.Random(seed)
+
+    def block(commands: int) -> Block:
+        arguments = [(lot.choice(ids), str(uuid4())) for _ in range(commands)]
+        gc.collect()
+        backend, cpu, started = backend_cpu(), time.process_time(), time.perf_counter()
+        latencies, failures = clients.run(arguments)
+        seconds, cpu, after = time.perf_counter() - started, time.process_time() - cpu, backend_cpu()
+        return Block(latencies, seconds, cpu, None if backend is None or after is None else after - backend, failures)
+
     # How much was imported is no part of a command's price: an application's heap is large on any side.
     gc.collect()
     gc.freeze()
     while True:
         try:
-            commands: int = pipe.recv()
+            wanted: int | Held = pipe.recv()
         except EOFError:
             return
-        arguments = [(lot.choice(ids), str(uuid4())) for _ in range(commands)]
-        gc.collect()
-        backend, cpu, started = backend_cpu(), time.process_time(), time.perf_counter()
-        latencies = []
-        for ticket_id, key in arguments:
-            before = time.perf_counter()
-            perform(ticket_id, key)
-            latencies.append(time.perf_counter() - before)
-        seconds, cpu, after = time.perf_counter() - started, time.process_time() - cpu, backend_cpu()
-        pipe.send(Block(latencies, seconds, cpu, None if backend is None or after is None else after - backend))
+        pipe.send(_grown(block, wanted.commands) if isinstance(wanted, Held) else block(wanted))
 
 
-def _arguments(url: str) -> dict[str, str]:
-    # What the runtime sets for each command; by hand one would set it for the connection.
-    return {"options": "-c lock_timeout=2s"} if url.startswith("postgresql") else {}
+class Clients(Protocol):
+    """Whoever runs the commands."""
+
+    def run(self, arguments: Sequence[tuple[Any, str]], /) -> tuple[list[float], list[str]]:
+        """Run a command for each; return the seconds that each took, and what those that failed raised."""
+        ...
 
 
-def _ticket_ids(engine: Engine) -> list[UUID]:
+class Threads:
+    """Clients that wait, each in a thread of its own; a single one in the calling thread."""
+
+    def __init__(self, perform: Perform, clients: int) -> None:
+        self._perform = perform
+        self._clients = clients
+        self._pool = ThreadPoolExecutor(clients)
+
+    def run(self, arguments: Sequence[tuple[Any, str]], /) -> tuple[list[float], list[str]]:
+        queue, latencies, failures = deque(arguments), list[float](), list[str]()
+
+        def work() -> None:
+            while queue:
+                try:
+                    aggregate_id, key = queue.popleft()
+                except IndexError:  # another one took the last
+                    return
+                before = time.perf_counter()
+                try:
+                    self._perform(aggregate_id, key)
+                except Exception as error:  # noqa: BLE001 - the parent decides how many are too many
+                    failures.append(repr(error))
+                latencies.append(time.perf_counter() - before)
+
+        if self._clients == 1:
+            work()
+        else:
+            for done in [self._pool.submit(work) for _ in range(self._clients)]:
+                done.result()
+        return latencies, failures
+
+
+class Tasks:
+    """Clients that await, all in one event loop."""
+
+    def __init__(self, perform: Perform, clients: int) -> None:
+        self._perform = perform
+        self._clients = clients
+        self._loop = asyncio.Runner()
+
+    def run(self, arguments: Sequence[tuple[Any, str]], /) -> tuple[list[float], list[str]]:
+        queue, latencies, failures = deque(arguments), list[float](), list[str]()
+
+        async def work() -> None:
+            while queue:
+                aggregate_id, key = queue.popleft()
+                before = time.perf_counter()
+                try:
+                    await self._perform(aggregate_id, key)
+                except Exception as error:  # noqa: BLE001 - the parent decides how many are too many
+                    failures.append(repr(error))
+                latencies.append(time.perf_counter() - before)
+
+        async def together() -> None:
+            await asyncio.gather(*(work() for _ in range(self._clients)))
+
+        self._loop.run(together())
+        return latencies, failures
+
+
+def _work(pipe: Connection, side: Side, url: str, clients: int, hot: bool, number: int) -> None:
+    engine = engine_of(url, side.asynchronous, clients)
+    backends = Backends(engine)
+    perform = side.on(engine)
+    inspected = create_engine(url)
+    ids = _ids(inspected, side.table)
+    inspected.dispose()
+    kind = Threads if side.asynchronous is None else Tasks
+    serve(pipe, kind(perform, clients), ids[:1] if hot else ids, backends.cpu, f"{side.name} {number}")
+
+
+def _ids(engine: Engine, name: str) -> list[UUID]:
     with engine.connect() as connection:
-        return sorted(connection.scalars(select(column("id", Uuid)).select_from(table("tickets"))))
+        return sorted(connection.scalars(select(column("id", Uuid)).select_from(table(name))))
 
 
-def _backend_cpu(engine: Engine) -> Callable[[], float | None]:
-    """Return what reads the CPU seconds of the server's process behind the engine's one connection."""
-    if engine.dialect.name != "postgresql":
-        return lambda: None
-    with engine.connect() as connection:
-        schedstat = Path(f"/proc/{connection.exec_driver_sql('select pg_backend_pid()').scalar()}/schedstat")
-
-    def read() -> float | None:
-        try:
-            return int(schedstat.read_text().split()[0]) / 1e9
-        except OSError:
-            return None
-
-    return read
+def _grown(block: Callable[[int], Block], commands: int) -> int:
+    tracemalloc.start()
+    block(max(commands // 10, 10))  # what is made once by the first commands is no growth
+    gc.collect()
+    before, _ = tracemalloc.get_traced_memory()
+    block(commands)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return after - before
