@@ -10,7 +10,7 @@ import statistics
 import time
 import tracemalloc
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -23,7 +23,7 @@ from sqlalchemy import Engine, Uuid, column, create_engine, select, table
 from benchmarks.connections import Backends, engine_of
 from benchmarks.sides import Perform, Side
 
-__all__ = ["Block", "Held", "Worker", "serve"]
+__all__ = ["Block", "Held", "Tasks", "Threads", "Worker", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +196,11 @@ class Tasks:
 
         self._loop.run(together())
         return latencies, failures
+
+    def close(self, last: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Run what is to be awaited last, and end the loop."""
+        self._loop.run(last())
+        self._loop.close()
 
 
 def _work(pipe: Connection, side: Side, url: str, clients: int, hot: bool, number: int) -> None:
