@@ -17,7 +17,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo coverage test test-latest test-sa20 chaos check format lint types layers diagrams diagrams-check docs bench clean
+.PHONY: help demo coverage test test-latest test-sa20 chaos check format lint types layers diagrams diagrams-check docs bench bench-peers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -78,12 +78,15 @@ docs: .venv/.dev ## build the site into site/, links checked
 	@$(STEP) "docs" $(BIN)/mkdocs build --strict
 
 bench: .venv/.dev ## run the benchmarks
-	@$(STEP) "benchmarks" $(BIN)/python -m benchmarks
+	@$(STEP) "benchmarks" $(BIN)/python -m benchmarks $(BENCH)
+
+bench-peers: .venv/.dev .venv-peers/.installed ## run them beside what others would pick instead
+	@$(STEP) "benchmarks of peers" $(BIN)/python -m benchmarks.peers $(BENCH)
 
 clean: ## remove the environments and everything that is built
-	rm -rf .venv .venv-sa20 site dist .coverage .coverage.* .usecasecore-coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-sa20 .venv-peers site dist .coverage .coverage.* .usecasecore-coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.venv/bin/python .venv-sa20/bin/python:
+.venv/bin/python .venv-sa20/bin/python .venv-peers/bin/python:
 	@python=$$(scripts/find-python) && \
 	  $$python scripts/step.py "create $(@:/bin/python=)" $$python -m venv $(@:/bin/python=)
 
@@ -97,6 +100,10 @@ clean: ## remove the environments and everything that is built
 	@$(STEP) "install usecasecore and the tools" $(BIN)/python $(PIP_INSTALL) --editable . --group dev
 	@$(STEP) "fetch mermaid.js" $(BIN)/python scripts/fetch_mermaid.py .venv/mermaid
 	@touch $@ .venv/.runtime
+
+.venv-peers/.installed: benchmarks/peers/requirements.txt | .venv-peers/bin/python
+	@$(STEP) "install the peers" .venv-peers/bin/python $(PIP_INSTALL) --requirement $<
+	@touch $@
 
 .venv-sa20/.test: pyproject.toml | .venv-sa20/bin/python .venv/bin/python
 	@$(STEP) "upgrade pip (SQLAlchemy 2.0)" .venv-sa20/bin/python $(PIP_INSTALL) --upgrade "pip>=25.1"
