@@ -11,9 +11,7 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from uuid import UUID, uuid4
 
-from sqlalchemy import Uuid, column, create_engine, select, table
-
-from benchmarks.connections import engine_of
+from benchmarks.connections import engine_of, ids_in
 from benchmarks.sides import Side
 
 __all__ = ["Start", "measure"]
@@ -36,10 +34,7 @@ class Start:
 
 def measure(sides: Sequence[Side], url: str, starts: int) -> dict[str, list[Start]]:
     """Start a process for each side so many times, one at a time, in an order drawn anew."""
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        ids = list(connection.scalars(select(column("id", Uuid)).select_from(table("tickets")).limit(2)))
-    engine.dispose()
+    ids = ids_in(url, "tickets")[:2]
     seen: dict[str, list[Start]] = {side.name: [] for side in sides}
     order = list(sides)
     for _ in range(starts):

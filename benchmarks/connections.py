@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, Uuid, column, create_engine, event, select, table
 from sqlalchemy.engine import make_url
 
-__all__ = ["Backends", "engine_of", "synchronous"]
+__all__ = ["Backends", "engine_of", "ids_in", "synchronous"]
 
 _LOCK_TIMEOUT = "2s"
 """What the runtime sets for each command; by hand one would set it for the connection."""
@@ -31,6 +32,15 @@ def synchronous(engine: Any) -> Engine:
     """Return the engine that events of either kind are listened for on."""
     inner: Engine = getattr(engine, "sync_engine", engine)
     return inner
+
+
+def ids_in(url: str, name: str) -> list[UUID]:
+    """Return the ids of a table's rows, sorted."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        ids: list[UUID] = sorted(connection.scalars(select(column("id", Uuid)).select_from(table(name))))
+    engine.dispose()
+    return ids
 
 
 class Backends:

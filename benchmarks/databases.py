@@ -86,9 +86,9 @@ def grown(database: Database, rows: int) -> Database:
     engine = create_engine(url)
     with engine.begin() as connection:
         _fill_tickets(connection)
+    if rows:
+        history.write(engine, rows)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if rows:
-            history.write(connection, rows)
         connection.exec_driver_sql("vacuum analyze" if rows else "vacuum analyze tickets")
     engine.dispose()
     return Database(database.name, url, database.settings)

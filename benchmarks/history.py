@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Connection, Engine
 
 __all__ = ["write"]
 
@@ -20,20 +22,19 @@ _KEYS = """
 insert into usecasecore_idempotency
   (tenant, actor, use_case, key, fingerprint, command_id, version, result_type, result, created_at, expires_at)
 select '', 'user:ada', 'AnswerTicket', gen_random_uuid()::text, sha256(aggregate_id::bytea), command_id, version, 'Answered',
-  json_build_object('ticket_id', aggregate_id, 'state', 'waiting', 'answers', version, 'minutes', 3 * version)::text,
+  '{"ticket_id": "' || aggregate_id || '", "state": "waiting", "answers": ' || version || ', "minutes": 3}',
   at, at + interval '72 hours'
-from history order by n"""
+from history"""
 
 _AUDIT = """
 insert into usecasecore_audit
   (id, command_id, use_case, actor, kind, aggregate, aggregate_id, version, lifecycle, trigger, from_state, to_state, command,
    changes, detail, correlation_id, occurred_at, recorded_at, key, messages, hash_version, prev_hash, hash)
 select uuidv7(), command_id, 'AnswerTicket', 'user:ada', 'change', 'ticket', aggregate_id, version, 'ticket', 'answer', 'open',
-  'waiting', json_build_object('ticket_id', aggregate_id, 'minutes', 3),
-  json_build_object('minutes', json_build_array(3 * version - 3, 3 * version), 'answers', json_build_array(version - 1, version),
-    'answered_at', json_build_array(at - interval '1 hour', at)),
+  'waiting', ('{"ticket_id": "' || aggregate_id || '", "minutes": 3}')::json,
+  ('{"minutes": [0, 3], "answers": [' || version - 1 || ', ' || version || '], "answered_at": [null, "' || at || '"]}')::json,
   '{}', command_id::text, at, at, gen_random_uuid()::text, 2, 1, sha256((version - 1)::text::bytea), sha256(version::text::bytea)
-from history order by n"""
+from history"""
 
 _HEADS = """
 insert into usecasecore_head (aggregate, aggregate_id, version, hash)
@@ -44,24 +45,33 @@ insert into usecasecore_outbox
   (id, command_id, kind, type, type_version, aggregate, aggregate_id, version, ordinal, payload, headers, occurred_at,
    available_at, delivered_at)
 select uuidv7(), command_id, 'event', 'ticket.answered', 1, 'ticket', aggregate_id, version, 0,
-  json_build_object('ticket_id', aggregate_id, 'minutes', 3, 'by', 'user:ada'),
-  json_build_object('use_case', 'AnswerTicket', 'actor', 'user:ada', 'correlation_id', command_id::text), at, at, at
-from history order by n"""
+  ('{"ticket_id": "' || aggregate_id || '", "minutes": 3, "by": "user:ada"}')::json,
+  ('{"use_case": "AnswerTicket", "actor": "user:ada", "correlation_id": "' || command_id || '"}')::json, at, at, at
+from history"""
+
+_STATEMENTS = {"audit": _AUDIT, "outbox": _OUTBOX, "idempotency": _KEYS, "head": _HEADS}
 
 
-def write(connection: Connection, rows: int) -> None:
-    """Write so many rows into each table of the ledger, and a head for every ten; on a connection that commits by itself."""
-    for setting in ("synchronous_commit = off", "maintenance_work_mem = '512MB'", "work_mem = '256MB'", "jit = off"):
-        connection.exec_driver_sql(f"set {setting}")
-    connection.exec_driver_sql("alter system set max_wal_size = '16GB'")  # or it would do nothing but checkpoints
-    connection.exec_driver_sql("select pg_reload_conf()")
-    connection.exec_driver_sql(_COMMANDS.format(rows=rows, aggregates=max(rows // VERSIONS, 1)))
-    for table, statement in (("idempotency", _KEYS), ("audit", _AUDIT), ("head", _HEADS), ("outbox", _OUTBOX)):
-        _without_indexes(connection, f"usecasecore_{table}", statement)
-    connection.exec_driver_sql("drop table history")
-    connection.exec_driver_sql("alter system reset max_wal_size")
-    connection.exec_driver_sql("select pg_reload_conf()")
-    connection.exec_driver_sql("checkpoint")
+def write(engine: Engine, rows: int) -> None:
+    """Write so many rows into each table of the ledger, and a head for every ten."""
+    quick = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with quick.connect() as connection:
+        connection.exec_driver_sql("alter system set max_wal_size = '16GB'")  # or it would do nothing but checkpoints
+        connection.exec_driver_sql("select pg_reload_conf()")
+        connection.exec_driver_sql(_COMMANDS.format(rows=rows, aggregates=max(rows // VERSIONS, 1)))
+        with ThreadPoolExecutor(len(_STATEMENTS)) as pool:
+            list(pool.map(lambda table: _filled(quick, table), _STATEMENTS))
+        connection.exec_driver_sql("drop table history")
+        connection.exec_driver_sql("alter system reset max_wal_size")
+        connection.exec_driver_sql("select pg_reload_conf()")
+        connection.exec_driver_sql("checkpoint")
+
+
+def _filled(engine: Engine, table: str) -> None:
+    with engine.connect() as connection:
+        for setting in ("synchronous_commit = off", "maintenance_work_mem = '512MB'", "jit = off"):
+            connection.exec_driver_sql(f"set {setting}")
+        _without_indexes(connection, f"usecasecore_{table}", _STATEMENTS[table])
 
 
 def _without_indexes(connection: Connection, table: str, statement: str) -> None:

@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Protocol, Self
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from sqlalchemy import Engine, Uuid, column, create_engine, select, table
-
-from benchmarks.connections import Backends, engine_of
+from benchmarks.connections import Backends, engine_of, ids_in
 from benchmarks.sides import Perform, Side
 
 __all__ = ["Block", "Held", "Tasks", "Threads", "Worker", "serve"]
@@ -207,16 +205,9 @@ def _work(pipe: Connection, side: Side, url: str, clients: int, hot: bool, numbe
     engine = engine_of(url, side.asynchronous, clients)
     backends = Backends(engine)
     perform = side.on(engine)
-    inspected = create_engine(url)
-    ids = _ids(inspected, side.table)
-    inspected.dispose()
+    ids = ids_in(url, side.table)
     kind = Threads if side.asynchronous is None else Tasks
     serve(pipe, kind(perform, clients), ids[:1] if hot else ids, backends.cpu, f"{side.name} {number}")
-
-
-def _ids(engine: Engine, name: str) -> list[UUID]:
-    with engine.connect() as connection:
-        return sorted(connection.scalars(select(column("id", Uuid)).select_from(table(name))))
 
 
 def _grown(block: Callable[[int], Block], commands: int) -> int:
