@@ -100,6 +100,13 @@ def test_processes_are_measured_together_and_one_after_the_other(filled: Engine)
     assert counted(filled)["audit"] == 2 + 2 * 6
 
 
+def test_a_side_whose_commands_fail_is_not_measured(filled: Engine) -> None:
+    with filled.begin() as connection:
+        connection.exec_driver_sql("update tickets set state = 'closed'")
+    with pytest.raises(RuntimeError, match=r"^by hand: 3 of 3 commands failed: MachineError"):
+        measure({"by hand": Crew(NAIVE, url_of(filled))}, rounds=1, commands=3, warm_up=3)
+
+
 def test_a_fresh_process_tells_its_first_and_its_second_command(filled: Engine) -> None:
     (start,) = cold.measure([OURS], url_of(filled), 1)["usecasecore"]
     assert start.first > start.second > 0
