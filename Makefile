@@ -1,5 +1,5 @@
 # The front door. One environment, .venv, made on first use: `demo` needs only the runtime dependencies, the rest adds the tools.
-# .venv-sa20 holds SQLAlchemy 2.0, the oldest that is supported.
+# .venv-sa20 holds SQLAlchemy 2.0, the oldest that is supported. .venv-peers holds other libraries, for a comparison.
 
 JOBS ?= 2
 BIN := .venv/bin

@@ -170,6 +170,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="2 rounds of 10 commands: to see that it runs, not to quote")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the results, for `python -m benchmarks.report FILE`")
     arguments = parser.parse_args()
+    if not any(arguments.only in peer.name for peer in PEERS):
+        parser.error(f"no peer has {arguments.only!r} in its name; there are {', '.join(peer.name for peer in PEERS)}")
     if not PYTHON.exists():
         parser.error(f"there is no {PYTHON}: make bench-peers makes it")
     return arguments
