@@ -90,6 +90,7 @@ def grown(database: Database, rows: int) -> Database:
         history.write(engine, rows)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("vacuum analyze" if rows else "vacuum analyze tickets")
+        connection.exec_driver_sql("checkpoint")  # now, not while something is measured
     engine.dispose()
     return Database(database.name, url, database.settings)
 

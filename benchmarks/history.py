@@ -64,7 +64,6 @@ def write(engine: Engine, rows: int) -> None:
         connection.exec_driver_sql("drop table history")
         connection.exec_driver_sql("alter system reset max_wal_size")
         connection.exec_driver_sql("select pg_reload_conf()")
-        connection.exec_driver_sql("checkpoint")
 
 
 def _filled(engine: Engine, table: str) -> None:
