@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Dialect, Table, bindparam, update
-from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm import ColumnProperty, InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -65,7 +65,34 @@ class Folding:
     @classmethod
     def of(cls, mapper: Mapper[Any], dialect: Dialect) -> Folding | None:
         """Return what is known of a class; None where its UPDATE is never folded."""
-        return cls(mapper, dialect) if unofficial.is_known() and _is_plain(mapper) and typed_in_text(dialect) else None
+        return None if cls.obstacles(mapper) or not unofficial.is_known() or not typed_in_text(dialect) else cls(mapper, dialect)
+
+    @staticmethod
+    def obstacles(mapper: Mapper[Any]) -> tuple[str, ...]:
+        """Return why the UPDATE of a class is more than its changed columns of one table, in words; nothing where it is not."""
+        table = mapper.local_table
+        if mapper.inherits is not None:
+            return ("inheritance",)
+        if not isinstance(table, Table) or list(mapper.tables) != [table]:
+            return ("a class that is not one table",)
+        found = ["`version_id_col`"] if mapper.version_id_col is not None else []
+        found += ["a primary key that is not the table's"] if set(mapper.primary_key) != set(table.primary_key) else []
+        found += [f"the column_property {prop.key!r}" for prop in mapper.column_attrs if not _is_column(prop, table)]
+        found += [f"`onupdate` of the column {column.name!r}" for column in table.columns if column.onupdate]
+        filled = [column.name for column in table.columns if column.server_onupdate or column.computed is not None]
+        return (*found, *(f"the column {name!r}, which the database fills" for name in filled))
+
+    @staticmethod
+    def listener(mapper: Mapper[Any], session: Session) -> str | None:
+        """Return who listens to a flush, in words; None where only we do, to protect states and versions."""
+        listeners, events = mapper.dispatch, session.dispatch
+        if len(listeners.before_update) != 1:
+            return "a listener to `before_update`"
+        if listeners.after_update:
+            return "a listener to `after_update`"
+        if events.before_flush or events.after_flush or events.after_flush_postexec:
+            return "a listener to the session's flush"
+        return None
 
     def fold(self, session: Session, aggregate: Any) -> Folded | None:
         """Return the UPDATE that the session's flush would send; None where the flush would do anything else.
@@ -95,12 +122,8 @@ class Folding:
             return False
         if any(isinstance(value, ClauseElement) or hasattr(value, "__clause_element__") for value in self._held(state)):
             return False
-        # Our own, which protects states and versions, and no other.
-        listeners = self._mapper.dispatch
-        alone = len(listeners.before_update) == 1 and not listeners.after_update
-        events = session.dispatch
-        watched = events.before_flush or events.after_flush or events.after_flush_postexec
-        return alone and not watched and not session.connection().get_execution_options().get("schema_translate_map")
+        alone = Folding.listener(self._mapper, session) is None
+        return alone and not session.connection().get_execution_options().get("schema_translate_map")
 
     def _held(self, state: InstanceState[Any]) -> Iterator[Any]:
         return (state.dict.get(key) for key in state.committed_state)
@@ -137,17 +160,8 @@ class Folding:
 _SET, _KEY = "uc_set_", "uc_row_"
 
 
-def _is_plain(mapper: Mapper[Any]) -> bool:
-    """Say whether the class is one table, in which nobody but the ORM fills a column when a row is updated."""
-    table = mapper.local_table
-    if mapper.inherits is not None or not isinstance(table, Table) or list(mapper.tables) != [table]:
-        return False
-    if mapper.version_id_col is not None or set(mapper.primary_key) != set(table.primary_key):
-        return False
-    properties = list(mapper.column_attrs)
-    single = all(len(prop.columns) == 1 and getattr(prop.columns[0], "table", None) is table for prop in properties)
-    filled = any(column.onupdate or column.server_onupdate or column.computed is not None for column in table.columns)
-    return single and not filled
+def _is_column(prop: ColumnProperty[Any], table: Table) -> bool:
+    return len(prop.columns) == 1 and getattr(prop.columns[0], "table", None) is table
 
 
 def _is_changed(state: InstanceState[Any], key: str) -> bool:

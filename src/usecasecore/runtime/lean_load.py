@@ -3,7 +3,7 @@
 How it works. A query of the ORM costs more than all else that a command does in Python: it works out once more what is the same each
 time. For a class that is one table, and whose loading nobody listens to, the object is its columns: the row is asked for as
 text (see `driver`), each value goes through the result processor of its type, and the object is made persistent under its key.
-`LeanLoad.of` and `is_right_for` say where that is all that a query does; everywhere else the loader asks the ORM. So it
+`LeanLoad.obstacles` and `listener` name what a query does besides; where there is any the loader asks the ORM. So it
 is with inheritance, relationships that load at once, `column_property`, listeners to `load`, `loaded_as_persistent` or
 `do_orm_execute`, mutable and composite attributes (they listen too), a translated schema, and a row that the session has already.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Select, Table
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import ColumnProperty, Mapper, Session
 
 from usecasecore import unofficial
 from usecasecore.driver import CompiledSelect, typed_in_text
@@ -52,17 +52,33 @@ class LeanLoad:
     @staticmethod
     def suits(mapper: Mapper[Any], dialect: Dialect) -> bool:
         """Say whether the objects of a class are the columns of a row and nothing else."""
+        return not LeanLoad.obstacles(mapper) and typed_in_text(dialect) and unofficial.is_known()
+
+    @staticmethod
+    def obstacles(mapper: Mapper[Any]) -> tuple[str, ...]:
+        """Return what more than the columns of a row there is to the objects of a class, in words; nothing where that is all."""
         table = mapper.local_table
-        if not isinstance(table, Table) or list(mapper.tables) != [table] or mapper.inherits is not None:
-            return False
-        plain = all(len(prop.columns) == 1 and getattr(prop.columns[0], "table", None) is table for prop in mapper.column_attrs)
-        later = all(prop.lazy in _LATER for prop in mapper.relationships)
-        return plain and later and mapper.polymorphic_on is None and typed_in_text(dialect) and unofficial.is_known()
+        if mapper.inherits is not None or mapper.polymorphic_on is not None:
+            return ("inheritance",)
+        if not isinstance(table, Table) or list(mapper.tables) != [table]:
+            return ("a class that is not one table",)
+        other = [prop.key for prop in mapper.column_attrs if not _is_column(prop, table)]
+        eager = [prop.key for prop in mapper.relationships if prop.lazy not in _LATER]
+        found = [f"the column_property {key!r}" for key in other]
+        return (*found, *(f"the relationship {key!r}, which loads at once" for key in eager))
+
+    @staticmethod
+    def listener(mapper: Mapper[Any], session: Session) -> str | None:
+        """Return who would notice that the session didn't load an object, in words; None where nobody would."""
+        if mapper.class_manager.dispatch.load:
+            return "a listener to `load`, which mutable and composite attributes are too"
+        if session.dispatch.loaded_as_persistent:
+            return "a listener to `loaded_as_persistent`"
+        return None if only_we_watch(session) else "a listener to `do_orm_execute`"
 
     def is_right_for(self, session: Session, connection: Connection) -> bool:
         """Say whether nobody would notice that the session didn't load it."""
-        manager, events = self._mapper.class_manager.dispatch, session.dispatch
-        heard = manager.load or events.loaded_as_persistent or not only_we_watch(session)
+        heard = LeanLoad.listener(self._mapper, session) is not None
         return not heard and not connection.get_execution_options().get("schema_translate_map")
 
     def row(self, session: Session, connection: Connection, parameters: dict[str, Any]) -> FoundRow | None:
@@ -85,6 +101,10 @@ class LeanLoad:
 def columns_of(mapper: Mapper[Any]) -> list[Any]:
     """Return the columns that a query of a class selects, in order."""
     return [prop.columns[0] for prop in _loaded(mapper)]
+
+
+def _is_column(prop: ColumnProperty[Any], table: Table) -> bool:
+    return len(prop.columns) == 1 and getattr(prop.columns[0], "table", None) is table
 
 
 def _loaded(mapper: Mapper[Any]) -> list[Any]:

@@ -81,9 +81,20 @@ def test_the_update_of_a_plain_class_is_folded(dialect: Dialect) -> None:
     assert Folding.of(inspect(Plain), dialect) is not None
 
 
-@pytest.mark.parametrize("cls", [Stamped, Triggered, Derived, Expressed, Counted, Joined])
-def test_where_more_than_the_orm_fills_a_column_the_session_flushes(cls: Any) -> None:
+@pytest.mark.parametrize(
+    ("cls", "obstacle"),
+    [
+        (Stamped, "`onupdate` of the column 'changed_at'"),
+        (Triggered, "the column 'changed_at', which the database fills"),
+        (Derived, "the column 'twice', which the database fills"),
+        (Expressed, "the column_property 'twice'"),
+        (Counted, "`version_id_col`"),
+        (Joined, "inheritance"),
+    ],
+)
+def test_where_more_than_the_orm_fills_a_column_the_session_flushes(cls: Any, obstacle: str) -> None:
     assert Folding.of(inspect(cls), DIALECTS[0]) is None
+    assert Folding.obstacles(inspect(cls)) == (obstacle,)
 
 
 def test_where_sqlalchemy_is_not_as_it_is_known_the_session_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
