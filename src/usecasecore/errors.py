@@ -520,13 +520,15 @@ class UnsafeDatabase(StoreError):
     Attributes:
         setting: Its name.
         value: What it is.
+        needed: What to do about it.
+        effect: What it does.
     """
 
     code = "unsafe_database"
 
-    def __init__(self, *, setting: str, value: str, needed: str) -> None:
-        self.setting, self.value, self.needed = setting, value, needed
-        super().__init__(f"{setting} is {value}, which may lose what was acknowledged; {needed}")
+    def __init__(self, *, setting: str, value: str, needed: str, effect: str = "may lose what was acknowledged") -> None:
+        self.setting, self.value, self.needed, self.effect = setting, value, needed, effect
+        super().__init__(f"{setting} is {value}, which {effect}; {needed}")
 
 
 class UndeclaredState(StoreError):

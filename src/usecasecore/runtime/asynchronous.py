@@ -59,6 +59,7 @@ class AsyncRuntime:
         engine: On what.
         ledger_schema: The schema that the ledger lives in; None for the connection's default.
         tenancy: Which column of the aggregates is the tenant; None where tenants are not kept apart.
+        asynchronous_commit: Whether the last commits before a crash of PostgreSQL may be lost.
     """
 
     def __init__(
@@ -79,11 +80,11 @@ class AsyncRuntime:
         self.engine = engine
         self.ledger_schema = ledger_schema
         self.tenancy = tenancy
+        self.asynchronous_commit = asynchronous_commit
         self._shell = Shell(engine.sync_engine, application, clock, limits, ledger_schema, tenancy, fold_updates)
         self._commands = AsyncEngine(command_engine(engine.sync_engine, self._shell.limits))
         self._actions = ActionTable(self._shell.plans, application.policy)
         self._create = create
-        self._asynchronous_commit = asynchronous_commit
         self._checked = False
         self._checking = asyncio.Lock()
         self._queue = asyncio.Lock() if shares_one_connection(engine.sync_engine) else nullcontext()
@@ -299,7 +300,7 @@ class AsyncRuntime:
         check_database(
             connection,
             self._shell.schema,
-            asynchronous_commit=self._asynchronous_commit,
+            asynchronous_commit=self.asynchronous_commit,
             scopes=any(one.use_case.guards for one in self.application.registrations),
         )
         self._checked = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +14,7 @@ from usecasecore.errors import DefinitionError, UnsafeDatabase
 from usecasecore.opening import restore_on_return
 from usecasecore.runtime.limits import Limits
 
-__all__ = ["check_database", "command_engine", "create_ledger", "shares_one_connection"]
+__all__ = ["check_database", "command_engine", "create_ledger", "shares_one_connection", "unsafe_settings"]
 
 _WRITES = "usecasecore_writes"
 _CONFIGURED = "usecasecore_configured"
@@ -89,6 +90,37 @@ def create_ledger(connection: Connection, schema: str | None) -> None:
     migrations.upgrade(connection, schema)
 
 
+def unsafe_settings(connection: Connection, *, asynchronous_commit: bool, scopes: bool = False) -> Iterator[UnsafeDatabase]:
+    """Yield each setting of the connection that breaks a promise of the runtime.
+
+    Args:
+        connection: As the runtime gets them.
+        asynchronous_commit: Whether the last commits before a crash may be lost.
+        scopes: Whether use cases declare any.
+    """
+    if getattr(connection.connection.dbapi_connection, "autocommit", False) is True:
+        yield UnsafeDatabase(
+            setting="the engine's isolation level",
+            value="AUTOCOMMIT",
+            needed="create the engine with READ COMMITTED",
+            effect="commits each statement by itself",
+        )
+    if connection.dialect.name == "postgresql" and not asynchronous_commit:
+        value = str(connection.exec_driver_sql("show synchronous_commit").scalar())
+        if value == "off":
+            needed = "set it to on, or say Runtime(..., asynchronous_commit=True)"
+            yield UnsafeDatabase(setting="synchronous_commit", value=value, needed=needed)
+    if connection.dialect.name == "postgresql" and scopes:
+        level = str(connection.exec_driver_sql("show transaction_isolation").scalar())
+        if level == "repeatable read":
+            yield UnsafeDatabase(
+                setting="transaction isolation",
+                value=level,
+                needed="scopes take READ COMMITTED or SERIALIZABLE",
+                effect="waits for a scope, and then reads what was true before the wait",
+            )
+
+
 def check_database(connection: Connection, schema: str | None, *, asynchronous_commit: bool, scopes: bool = False) -> None:
     """Make sure that the database keeps what the runtime promises.
 
@@ -96,18 +128,6 @@ def check_database(connection: Connection, schema: str | None, *, asynchronous_c
         LedgerOutdated: If the ledger is missing, incomplete or of another revision.
         UnsafeDatabase: If a setting breaks a promise.
     """
-    if getattr(connection.connection.dbapi_connection, "autocommit", False) is True:
-        needed = "create the engine with READ COMMITTED"
-        raise UnsafeDatabase(setting="the engine's isolation level", value="AUTOCOMMIT", needed=needed)
-    if connection.dialect.name == "postgresql" and not asynchronous_commit:
-        value = str(connection.exec_driver_sql("show synchronous_commit").scalar())
-        if value == "off":
-            needed = "set it to on, or say Runtime(..., asynchronous_commit=True)"
-            raise UnsafeDatabase(setting="synchronous_commit", value=value, needed=needed)
-    if connection.dialect.name == "postgresql" and scopes:
-        level = str(connection.exec_driver_sql("show transaction_isolation").scalar())
-        if level == "repeatable read":
-            # It would wait for the scope, and then read what was true before the wait.
-            needed = "scopes take READ COMMITTED or SERIALIZABLE"
-            raise UnsafeDatabase(setting="transaction isolation", value=level, needed=needed)
+    for unsafe in unsafe_settings(connection, asynchronous_commit=asynchronous_commit, scopes=scopes):
+        raise unsafe
     migrations.check(connection, schema)

@@ -53,6 +53,7 @@ class Runtime:
         engine: On what.
         ledger_schema: The schema that the ledger lives in; None for the connection's default.
         tenancy: Which column of the aggregates is the tenant; None where tenants are not kept apart.
+        asynchronous_commit: Whether the last commits before a crash of PostgreSQL may be lost.
     """
 
     def __init__(
@@ -90,11 +91,11 @@ class Runtime:
         self.engine = engine
         self.ledger_schema = ledger_schema
         self.tenancy = tenancy
+        self.asynchronous_commit = asynchronous_commit
         self._shell = Shell(engine, application, clock, limits, ledger_schema, tenancy, fold_updates)
         self._commands = command_engine(engine, self._shell.limits)
         self._actions = ActionTable(self._shell.plans, application.policy)
         self._create = create
-        self._asynchronous_commit = asynchronous_commit
         self._checked = False
         self._checking = threading.Lock()
         self._queue = threading.RLock() if shares_one_connection(engine) else nullcontext()
@@ -424,7 +425,7 @@ class Runtime:
         check_database(
             connection,
             self._shell.schema,
-            asynchronous_commit=self._asynchronous_commit,
+            asynchronous_commit=self.asynchronous_commit,
             scopes=any(one.use_case.guards for one in self.application.registrations),
         )
         self._checked = True
