@@ -19,7 +19,7 @@ from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.identity import IdentityMap
 from sqlalchemy.orm.instrumentation import ClassManager
 
-__all__ = ["is_known", "is_logged", "load_instance", "raise_translated", "settle", "unknown_parts"]
+__all__ = ["is_known", "is_logged", "known_versions", "load_instance", "raise_translated", "settle", "unknown_parts"]
 
 _VERSIONS = ("2.0.", "2.1.")
 
@@ -44,6 +44,11 @@ def unknown_parts() -> tuple[str, ...]:
         if function is None or list(inspect.signature(function).parameters) != parameters:
             found.append(f"{owner.__name__}.{name}")
     return tuple(found)
+
+
+def known_versions() -> tuple[str, ...]:
+    """Return how the versions of SQLAlchemy begin that the tests run with."""
+    return _VERSIONS
 
 
 def settle(state: InstanceState[Any], session: Session) -> None:

@@ -19,6 +19,7 @@ from usecasecore.cli import (
     coverage,
     db,
     diagram,
+    doctor,
     erasure,
     explain,
     idempotency,
@@ -60,6 +61,7 @@ _app.add_typer(outbox.commands, name="outbox")
 _app.add_typer(idempotency.commands, name="idempotency")
 _app.add_typer(db.commands, name="db")
 _app.command("verify")(verification.verify)
+_app.command()(doctor.doctor)
 _app.command()(explain.explain)
 _app.command()(run.run)
 

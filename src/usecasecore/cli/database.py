@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from usecasecore.cli.discovery import Found, find
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from usecasecore.application import Application
 
-__all__ = ["Database", "find_both", "find_database"]
+__all__ = ["Database", "find_both", "find_database", "find_what_is_there"]
 
 T = TypeVar("T")
 
@@ -96,6 +96,21 @@ def find_both(url: str | None, app: str | None, schema: str | None, *, applicati
     Raises:
         Failure: As `find_database`.
     """
+    database, found = find_what_is_there(url, app, schema, application=application)
+    if database is None:
+        where = "" if found is None else f", and {found.reference} has none"
+        raise Failure(f"no database is named{where}", _PLACES)
+    return database, found
+
+
+def find_what_is_there(
+    url: str | None, app: str | None, schema: str | None, *, application: bool = True
+) -> tuple[Database | None, Found | None]:
+    """Do what `find_both` does; return None instead of a database where nobody names one.
+
+    Raises:
+        Failure: If its URL can't be read, or if its driver is missing.
+    """
     text, origin = (url, "--url") if url is not None else (os.environ.get(VARIABLE), VARIABLE)
     if text:
         engine = _engine(text)
@@ -105,18 +120,13 @@ def find_both(url: str | None, app: str | None, schema: str | None, *, applicati
     if url is not None:
         raise Failure("the database's URL is empty", _FORM)
     found = find(app)
-    runtime = _runtime_in(found)
+    runtime = found.runtime if found else None
+    if getattr(runtime, "engine", None) is None:
+        return None, found
+    assert runtime is not None
     _tell(runtime.engine.url, "the runtime")
     ledger = schema if schema is not None else getattr(runtime, "ledger_schema", None)
     return Database(runtime.engine, ledger, found.application if found else None), found
-
-
-def _runtime_in(found: Found | None) -> Any:
-    if found is None:
-        raise Failure("no database is named", _PLACES)
-    if getattr(found.runtime, "engine", None) is None:
-        raise Failure(f"no database is named, and {found.reference} has none", _PLACES)
-    return found.runtime
 
 
 def _tell(url: URL, origin: str) -> None:

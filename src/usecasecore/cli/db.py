@@ -17,10 +17,9 @@ from usecasecore.cli.output import clean, print_hint, print_json, print_lines
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from usecasecore.errors import LedgerOutdated
     from usecasecore.verification.stored_states import StateFinding
 
-__all__ = ["commands", "cure", "problems_of", "read_ledger"]
+__all__ = ["commands", "read_ledger"]
 
 T = TypeVar("T")
 
@@ -48,14 +47,15 @@ def upgrade(
 def check(url: UrlOption = None, schema: SchemaOption = None, app: AppOption = None, output: FormatOption = Format.TEXT) -> None:
     """Say what is missing of the ledger, and where an application is named, which rows are not as declared. Exits with 1 then."""
     from usecasecore import migrations
+    from usecasecore.diagnosis.ledger import ledger_cure, ledger_problems
     from usecasecore.errors import LedgerOutdated
 
     database = find_database(url, app, schema)
     try:
         database.read(lambda connection: migrations.check(connection, database.schema))
     except LedgerOutdated as error:
-        _print_check(output, error.found, error.needed, problems_of(error))
-        print_hint(cure(error, database.schema))
+        _print_check(output, error.found, error.needed, ledger_problems(error))
+        print_hint(ledger_cure(error, database.schema))
         raise typer.Exit(1) from None
     found = _of_states(database, app)
     _print_check(output, migrations.head(), migrations.head(), [], found)
@@ -74,21 +74,6 @@ def _of_states(database: Database, app: str | None) -> tuple[StateFinding, ...]:
         return ()
     known = application
     return database.read(lambda connection: state_findings(connection, known, database.schema))
-
-
-def cure(error: LedgerOutdated, schema: str | None) -> str:
-    """Return what to do about a ledger that isn't as it must be."""
-    if error.found == error.needed:
-        return "an upgrade adds nothing at this revision; restore what is missing from a backup"
-    return "run `usecasecore db upgrade --url URL" + (f" --schema {schema}`" if schema else "`")
-
-
-def problems_of(error: LedgerOutdated) -> list[str]:
-    """Return what is wrong with the ledger, one sentence each."""
-    if error.found is None:
-        return ["the ledger is missing"]
-    other = [f"the ledger is at revision {error.found}"] if error.found != error.needed else []
-    return [*other, *error.problems]
 
 
 def _print_check(
@@ -111,6 +96,7 @@ def _print_check(
 def read_ledger(database: Database, read: Callable[[Connection, str | None], T], *, one_snapshot: bool = False) -> T:
     """Return what `read` finds in a ledger that is whole; else fail with what is missing and its cure."""
     from usecasecore import migrations, verification
+    from usecasecore.diagnosis.ledger import ledger_cure, ledger_problems
     from usecasecore.errors import LedgerOutdated
 
     def checked(connection: Connection) -> T:
@@ -122,4 +108,4 @@ def read_ledger(database: Database, read: Callable[[Connection, str | None], T],
     try:
         return database.read(checked)
     except LedgerOutdated as error:
-        raise Failure("; ".join(problems_of(error)), cure(error, database.schema)) from error
+        raise Failure("; ".join(ledger_problems(error)), ledger_cure(error, database.schema)) from error

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, case, func, select
 
 from usecasecore.ledger import ledger_tables
 
-__all__ = ["OutboxStatus", "TypeStatus", "outbox_status"]
+__all__ = ["OutboxStatus", "TypeStatus", "outbox_status", "overdue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +89,11 @@ def outbox_status(connection: Connection, schema: str | None = None, *, now: dat
         .order_by(row.kind, row.type)
     )
     return OutboxStatus(tuple(TypeStatus(*found) for found in connection.execute(statement)))
+
+
+def overdue(connection: Connection, schema: str | None = None, *, since: datetime) -> int:
+    """Return how many events and jobs could have been delivered at an instant, and still aren't; not those set aside."""
+    table = ledger_tables(schema).outbox
+    row = table.c
+    waiting = and_(row.delivered_at.is_(None), row.dead_at.is_(None), row.available_at <= since)
+    return connection.scalar(select(func.count()).select_from(table).where(waiting)) or 0
