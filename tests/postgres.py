@@ -54,12 +54,21 @@ class PostgresServer:
         durable: Whether a commit waits for the disk.
         options: Further server settings, by name; they win over those made here.
         directory: Where the cluster is made, in a new directory of its own. Mind that /tmp may be memory.
+        largest_file: How many bytes each of its files may have, a multiple of 512; what would be longer fails to be written.
     """
 
-    def __init__(self, *, durable: bool = False, options: Mapping[str, str] | None = None, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        durable: bool = False,
+        options: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        largest_file: int | None = None,
+    ) -> None:
         settings = {"max_connections": "200", "synchronous_commit": "on"} | ({} if durable else FAST)
         self._settings = settings | dict(options or {})
         self._parent = directory or _temporary_directory()
+        self._largest_file = largest_file
         self._password = secrets.token_hex(16)
         self._home: Path | None = None
         self._lock: IO[str] | None = None
@@ -199,6 +208,8 @@ class PostgresServer:
         command += ["-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
+        if self._largest_file is not None:
+            command = ["/bin/sh", "-c", f'ulimit -f {self._largest_file // 512}; exec "$@"', "sh", *command]
         with (self._data.parent / "log").open("wb") as log:
             process: subprocess.Popen[Any] = subprocess.Popen(
                 command,

@@ -22,7 +22,8 @@ from tests.accounts import ADA, Base, Deposit, Open, application
 from tests.bank import Bank
 from tests.chaos.soundness import assert_sound
 from tests.chaos.tally import Tally, rounds, seeded
-from tests.postgres import PostgresServer
+from tests.conftest import prepare_template
+from tests.postgres import PostgresServer, PostgresUnavailable, create_database
 from usecasecore import Limits, Runtime, UseCaseError
 from usecasecore.errors import Conflict, DatabaseUnavailable, StoreError
 
@@ -254,6 +255,67 @@ def _cap(engine: Engine, pages: int | None = None) -> int:
 
     event.listen(engine, "checkout", cap)
     return now
+
+
+def test_a_table_that_finds_no_room_to_grow_is_a_typed_error(tally: Tally) -> None:
+    # A limit on the size of files ends the growth where a full disk would, in the same place of the server; only its code is another.
+    room = 20 * 2**20 + 4096
+    try:
+        server = PostgresServer(largest_file=room).start()
+    except PostgresUnavailable as error:
+        pytest.skip(str(error))
+    try:
+        url = create_database(server.url(), "shop")
+        prepare_template(url)
+        engine = create_engine(url)
+        Base.metadata.create_all(engine)
+        shop = Bank(engine, Runtime(engine, application(), limits=LIMITS))
+        _fill(engine, room)
+        answered, refused = _opened_until_full(shop)
+        tally.faults += len(refused)
+        assert len(refused) == 3
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("delete from accounts where owner like 'filler%'"))
+            connection.execute(text("vacuum accounts"))
+        assert_sound(engine, answered)
+        for key in refused:
+            shop.runtime.execute(Open(owner=key), actor=ADA, idempotency_key=key)
+        with engine.connect() as connection:
+            assert connection.execute(text("select count(*) from accounts")).scalar_one() == len(answered) + len(refused)
+        assert_sound(engine, [*answered, *refused])
+        tally.assert_clean()
+        engine.dispose()
+    finally:
+        server.stop()
+
+
+def _fill(engine: Engine, room: int) -> None:
+    """Fill the table of the accounts, but for less than two blocks."""
+    filler = """
+        insert into accounts (id, owner, balance, pin, state, version)
+        select gen_random_uuid(), 'filler ' || gen_random_uuid(), 0, repeat('x', 50), 'open', 1 from generate_series(1, :rows)
+    """
+    with engine.connect() as connection:
+        while (left := room - connection.execute(text("select pg_relation_size('accounts')")).scalar_one()) > 2 * 8192:
+            connection.execute(text(filler), {"rows": max(1, (left - 2 * 8192) // 300)})
+        connection.commit()
+
+
+def _opened_until_full(shop: Bank) -> tuple[list[str], list[str]]:
+    """Open accounts; return the keys that were acknowledged, and the first three that were not."""
+    answered: list[str] = []
+    refused: list[str] = []
+    for number in range(1000):
+        key = f"k{number}"
+        try:
+            shop.runtime.execute(Open(owner=key), actor=ADA, idempotency_key=key)
+            answered.append(key)
+        except StoreError as error:
+            assert "XX000" in str(error)  # noqa: PT017 - which of them fail isn't known
+            refused.append(key)
+            if len(refused) == 3:
+                break
+    return answered, refused
 
 
 @pytest.mark.parametrize("table", ["usecasecore_audit", "usecasecore_outbox", "usecasecore_idempotency", "accounts", "postings"])
