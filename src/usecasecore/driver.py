@@ -18,7 +18,16 @@ from sqlalchemy.exc import StatementError
 from usecasecore import unofficial
 from usecasecore.opening import can_open, opened_with
 
-__all__ = ["CompiledSelect", "CompiledSql", "DriverSql", "first_row", "row_count", "sole_row", "typed_in_text"]
+__all__ = [
+    "CompiledSelect",
+    "CompiledSql",
+    "DriverSql",
+    "first_row",
+    "is_unwatched",
+    "row_count",
+    "sole_row",
+    "typed_in_text",
+]
 
 T = TypeVar("T")
 
@@ -108,30 +117,44 @@ def typed_in_text(dialect: Dialect) -> bool:
     return dialect.bind_typing in (BindTyping.NONE, BindTyping.RENDER_CASTS)
 
 
-def first_row(connection: Connection, text: str, parameters: Any) -> Sequence[Any] | None:
+def first_row(connection: Connection, text: str, parameters: Any, *, unwatched: bool | None = None) -> Sequence[Any] | None:
     """Return the first row of what the statement returns, as the driver has it; None where there is none.
+
+    Args:
+        connection: In a transaction.
+        text: With the driver's placeholders.
+        parameters: As the driver takes them.
+        unwatched: What `is_unwatched` said a moment ago, where several statements follow on each other; None to ask it.
 
     Raises:
         DBAPIError: As SQLAlchemy raises it.
     """
-    row: Sequence[Any] | None = _executed(connection, text, parameters, _first)
+    row: Sequence[Any] | None = _executed(connection, text, parameters, _first, unwatched)
     return row
 
 
-def sole_row(connection: Connection, text: str, parameters: Any) -> Sequence[Any]:
+def sole_row(connection: Connection, text: str, parameters: Any, *, unwatched: bool | None = None) -> Sequence[Any]:
     """Return the row of a statement that returns one, whatever happens; see `first_row`."""
-    row = first_row(connection, text, parameters)
+    row = first_row(connection, text, parameters, unwatched=unwatched)
     assert row is not None
     return row
 
 
-def row_count(connection: Connection, text: str, parameters: Any) -> int:
+def row_count(connection: Connection, text: str, parameters: Any, *, unwatched: bool | None = None) -> int:
     """Return how many rows the statement changed; see `first_row`."""
-    return _executed(connection, text, parameters, _count)
+    return _executed(connection, text, parameters, _count, unwatched)
 
 
-def _executed(connection: Connection, text: str, parameters: Any, take: Callable[[Any], T]) -> T:
-    if not _is_unwatched(connection):
+def is_unwatched(connection: Connection) -> bool:
+    """Say whether statements may go to the driver's cursor: see "How it works"."""
+    events = connection.dispatch
+    watched = events.before_cursor_execute or events.after_cursor_execute or unofficial.is_logged(connection)
+    plain = connection.in_transaction() and connection.get_nested_transaction() is None and not connection.invalidated
+    return plain and not watched and unofficial.is_known()
+
+
+def _executed(connection: Connection, text: str, parameters: Any, take: Callable[[Any], T], unwatched: bool | None = None) -> T:
+    if not (is_unwatched(connection) if unwatched is None else unwatched):
         with connection.exec_driver_sql(text, parameters) as result:
             return take(result)
     cursor: Any = None
@@ -160,10 +183,3 @@ def _first_and_types(source: Any) -> tuple[Any, list[Any]]:
 
 def _count(source: Any) -> int:
     return int(source.rowcount)
-
-
-def _is_unwatched(connection: Connection) -> bool:
-    events = connection.dispatch
-    watched = events.before_cursor_execute or events.after_cursor_execute or unofficial.is_logged(connection)
-    plain = connection.in_transaction() and connection.get_nested_transaction() is None and not connection.invalidated
-    return plain and not watched and unofficial.is_known()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import JSON, BigInteger, DateTime, Engine, Enum, ForeignKey, Numeric, Text, event, insert, inspect, select
+from sqlalchemy import JSON, BigInteger, DateTime, Engine, Enum, ForeignKey, Numeric, Text, event, insert, inspect
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -28,7 +28,7 @@ from tests.accounts import ADA, Account, AccountState, Deposit, Flip
 from tests.bank import Bank
 from usecasecore import AllowAll, Application, Command, ExecutionContext, Key, Result, UseCase, unofficial, uuid7, version_column
 from usecasecore.errors import AggregateNotFound
-from usecasecore.runtime.lean_load import LeanLoad, columns_of
+from usecasecore.runtime.lean_load import LeanLoad, plain_select
 
 
 @contextmanager
@@ -274,6 +274,6 @@ def test_a_class_that_is_more_than_its_columns_is_left_to_the_session(engine: En
         for cls in (Plain, Part, Account, Changing, Composed, Eager, Animal, Dog):
             mapper: Mapper[Any] = inspect(cls)
             lean[cls.__name__] = LeanLoad.suits(mapper, engine.dialect) and LeanLoad(
-                mapper, select(*columns_of(mapper)), engine.dialect
+                mapper, plain_select(mapper), engine.dialect
             ).is_right_for(session, connection)
     assert [name for name, is_lean in lean.items() if is_lean] == ["Plain", "Part", "Account"]

@@ -38,7 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm.exc import StaleDataError
 
-from usecasecore.driver import CompiledSelect, CompiledSql, DriverSql, first_row, row_count, sole_row
+from usecasecore.driver import CompiledSelect, CompiledSql, DriverSql, first_row, is_unwatched, row_count, sole_row
 from usecasecore.errors import DefinitionError
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, entry_hash, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
@@ -179,62 +179,58 @@ class SqliteStore(Store):
         update: RowUpdate | None = None,
     ) -> None:
         """Write everything; see `Store.write`."""
+        unwatched = is_unwatched(connection)
         if update is not None:
             assert update.order is not None
-            _require_one(row_count(connection, update.text, tuple([update.values[name] for name in update.order])))
-        for row in _audit_rows(entries):
-            self._chain(connection, row)
-        enter(Step.MESSAGES)
-        if entries.personal:
-            self._personal.insert(connection, _personal_rows(entries))
-        if entries.outbox:
-            self._outbox.insert(connection, _outbox_rows(entries))
-        enter(Step.RESULT)
-        self._idempotency.insert(connection, [_idempotency_row(entries)])
+            values = tuple([update.values[name] for name in update.order])
+            _require_one(row_count(connection, update.text, values, unwatched=unwatched))
+        self._write(connection, (entries,), unwatched, enter)
 
     def write_many(self, connection: Connection, many: Sequence[Entries], *, began: datetime | None, enter: Enter) -> None:
         """Write everything, row by row: here that costs no round trips; see `Store.write_many`."""
+        self._write(connection, many, is_unwatched(connection), enter)
+
+    def _write(self, connection: Connection, many: Sequence[Entries], unwatched: bool, enter: Enter) -> None:
         for entries in many:
             for row in _audit_rows(entries):
-                self._chain(connection, row)
+                self._chain(connection, row, unwatched)
         enter(Step.MESSAGES)
         for entries in many:
-            self._personal.insert(connection, _personal_rows(entries))
-            self._outbox.insert(connection, _outbox_rows(entries))
+            self._personal.insert(connection, _personal_rows(entries), unwatched)
+            self._outbox.insert(connection, _outbox_rows(entries), unwatched)
         enter(Step.RESULT)
-        self._idempotency.insert(connection, [_idempotency_row(entries) for entries in many])
+        self._idempotency.insert(connection, [_idempotency_row(entries) for entries in many], unwatched)
 
-    def _chain(self, connection: Connection, row: dict[str, Any]) -> None:
+    def _chain(self, connection: Connection, row: dict[str, Any], unwatched: bool) -> None:
         name = row["aggregate"], row["aggregate_id"]
-        recorded_at, previous = sole_row(connection, self._link, name)
+        recorded_at, previous = sole_row(connection, self._link, name, unwatched=unwatched)
         row.update(recorded_at=recorded_at, hash_version=HASH_VERSION, prev_hash=previous or GENESIS)
         row["hash"] = entry_hash(previous, row)
-        self._audit.insert(connection, [row])
+        self._audit.insert(connection, [row], unwatched)
         if name[0] is not None:
-            row_count(connection, self._set_head, (*name, row["version"], row["hash"]))
+            row_count(connection, self._set_head, (*name, row["version"], row["hash"]), unwatched=unwatched)
 
 
 class _Prepared:
     """An INSERT as text, and what turns its values into the driver's."""
 
     def __init__(self, table: Table, dialect: Dialect, *, chained: bool = False) -> None:
-        self._names = (*written(table), *CHAINED) if chained else written(table)
-        places = ", ".join("?" * len(self._names))
-        columns = ", ".join(f'"{name}"' for name in self._names)
+        names = (*written(table), *CHAINED) if chained else written(table)
+        places = ", ".join("?" * len(names))
+        columns = ", ".join(f'"{name}"' for name in names)
         name = dialect.identifier_preparer.format_table(table)
         self._sql = f"insert into {name} ({columns}) values ({places})"
-        self._processors = {
-            column.name: processor
+        processors = {
+            column.name: column.type.dialect_impl(dialect).bind_processor(dialect)
             for column in table.c
-            if not isinstance(column.type, JSON)
-            and column.name != "recorded_at"  # that comes from the database
-            and (processor := column.type.dialect_impl(dialect).bind_processor(dialect))
+            if not isinstance(column.type, JSON) and column.name != "recorded_at"  # that comes from the database
         }
+        self._values = [(one, processors.get(one)) for one in names]
 
-    def insert(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+    def insert(self, connection: Connection, rows: list[dict[str, Any]], unwatched: bool | None = None) -> None:
         for row in rows:
-            values = {**row, **{name: process(row[name]) for name, process in self._processors.items() if name in row}}
-            row_count(connection, self._sql, tuple([values[name] for name in self._names]))
+            values = tuple([row[name] if process is None else process(row[name]) for name, process in self._values])
+            row_count(connection, self._sql, values, unwatched=unwatched)
 
 
 class PostgresStore(Store):

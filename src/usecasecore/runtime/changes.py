@@ -343,7 +343,7 @@ class Changes:
         if not one.loaded or one.created or one.deleted:
             return None
         folding = self.plan.folding_of(type(one.aggregate))
-        return None if folding is None else folding.fold(self.session, one.aggregate)
+        return None if folding is None else folding.fold(self.session, self.session.held, one.aggregate)
 
     def _settle_keys(self) -> None:
         """Where a new aggregate may have the key of one that was deleted, let its versions go on where that trail ended."""

@@ -49,7 +49,7 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, 
     """
     session.start(plan.name, call.command_id)
     session.enter(Step.BEGIN)
-    connection = session.connection()  # on SQLite it waits here for the write lock
+    connection = session.hold()  # on SQLite it waits here for the write lock
     if plan.scopes:
         lock_scopes(connection, plan.scopes, call.command, lock_timeout)
     found = plan.loader.load(session, call, lock_timeout)
@@ -111,7 +111,8 @@ def authorize(plan: Plan, call: Call, session: CommandSession, found: Loaded, co
     session.enter(Step.POLICY)
     request = PolicyRequest(call.asked.actor, plan.permission, plan.name, call.command, found.state, context)
     for aggregate in found.aggregates:
-        readable, _, _ = _asked(session, plan.policy.readable, replace(request, aggregate=aggregate))
+        about = request if aggregate is found.state else replace(request, aggregate=aggregate)
+        readable, _, _ = _asked(session, plan.policy.readable, about)
         if not readable:
             raise plan.loader.not_found(aggregate, call)
     permitted, reason, cause = _asked(session, plan.policy.permitted, request)
@@ -205,7 +206,7 @@ def _record(
     update = None if folded is None else folded.update
     if steps.Record in steps.wanted:
         session.tell(steps.Record(entries))
-    plan.store.write(session.connection(), entries, began=found.began, claimed=found.claimed, enter=session.enter, update=update)
+    plan.store.write(session.held, entries, began=found.began, claimed=found.claimed, enter=session.enter, update=update)
     if folded is not None:
         folded.settle()
     session.leave()

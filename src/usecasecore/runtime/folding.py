@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, Table, bindparam, update
+from sqlalchemy import ColumnElement, Connection, Dialect, Table, bindparam, update
 from sqlalchemy.orm import ColumnProperty, InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.sql.elements import ClauseElement
@@ -94,14 +94,14 @@ class Folding:
             return "a listener to the session's flush"
         return None
 
-    def fold(self, session: Session, aggregate: Any) -> Folded | None:
+    def fold(self, session: Session, connection: Connection, aggregate: Any) -> Folded | None:
         """Return the UPDATE that the session's flush would send; None where the flush would do anything else.
 
         Raises:
             StateWriteRefused: If a protected column was changed past the runtime.
         """
         state: InstanceState[Any] = instance_state(aggregate)
-        if not self._would_only_update(session, aggregate, state):
+        if not self._would_only_update(session, connection, aggregate, state):
             return None
         changed = [key for key in self._settable if key in state.committed_state and _is_changed(state, key)]
         known = self._text(tuple(changed)) if changed else None
@@ -112,10 +112,10 @@ class Folding:
         except Exception:  # noqa: BLE001 - the flush fails over the same value, in the way that is known
             return None
         # The last thing, because it uses up what the runtime granted: after it nothing may fall back to the flush.
-        self._mapper.dispatch.before_update(self._mapper, session.connection(), state)
+        self._mapper.dispatch.before_update(self._mapper, connection, state)
         return Folded(sent, session, state)
 
-    def _would_only_update(self, session: Session, aggregate: Any, state: InstanceState[Any]) -> bool:
+    def _would_only_update(self, session: Session, connection: Connection, aggregate: Any, state: InstanceState[Any]) -> bool:
         if session.new or session.deleted or list(session.dirty) != [aggregate] or session.in_nested_transaction():
             return False
         if not self._settable.keys() >= state.committed_state.keys() or state.__dict__.get("_pending_mutations"):
@@ -123,7 +123,7 @@ class Folding:
         if any(isinstance(value, ClauseElement) or hasattr(value, "__clause_element__") for value in self._held(state)):
             return False
         alone = Folding.listener(self._mapper, session) is None
-        return alone and not session.connection().get_execution_options().get("schema_translate_map")
+        return alone and not connection.get_execution_options().get("schema_translate_map")
 
     def _held(self, state: InstanceState[Any]) -> Iterator[Any]:
         return (state.dict.get(key) for key in state.committed_state)

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Select, Table
+from sqlalchemy import Connection, Dialect, Select, Table, select
 from sqlalchemy.orm import ColumnProperty, Mapper, Session
 
 from usecasecore import unofficial
 from usecasecore.driver import CompiledSelect, typed_in_text
 from usecasecore.lifecycle import only_we_watch
 
-__all__ = ["FoundRow", "LeanLoad", "columns_of"]
+__all__ = ["FoundRow", "LeanLoad", "plain_select"]
 
 _LATER = (True, "select", "raise", "raise_on_sql", "noload", "dynamic", "write_only", None)
 """What a relationship's `lazy` says where it loads nothing together with the row."""
@@ -98,9 +98,10 @@ class LeanLoad:
         return FoundRow(aggregate, values[len(self._names) :])
 
 
-def columns_of(mapper: Mapper[Any]) -> list[Any]:
-    """Return the columns that a query of a class selects, in order."""
-    return [prop.columns[0] for prop in _loaded(mapper)]
+def plain_select(mapper: Mapper[Any]) -> Select[Any]:
+    """Return a SELECT of the columns that a query of a class selects."""
+    statement: Any = select(*(prop.columns[0] for prop in _loaded(mapper)))
+    return statement  # type: ignore[no-any-return]  # there is no type for a number of columns that isn't known
 
 
 def _is_column(prop: ColumnProperty[Any], table: Table) -> bool:

@@ -27,7 +27,7 @@ from usecasecore.ledger.store import STORED, KeyTaken, PostgresStore, Store, key
 from usecasecore.lifecycle import lifecycles_of, set_version, version_attribute
 from usecasecore.registration import Registration
 from usecasecore.runtime.faults import is_duplicate, sqlstate_of
-from usecasecore.runtime.lean_load import FoundRow, LeanLoad, columns_of
+from usecasecore.runtime.lean_load import FoundRow, LeanLoad, plain_select
 from usecasecore.runtime.session import CommandSession
 from usecasecore.slots import Slot, aggregate_name
 from usecasecore.steps import Step
@@ -87,7 +87,7 @@ class Loader:
         Raises:
             AggregateNotFound: If a row is missing that has to be there.
         """
-        connection = session.connection()
+        connection = session.held
         session.enter(Step.IDEMPOTENCY)
         began: datetime | None = None
         if isinstance(self.store, PostgresStore):
@@ -174,7 +174,7 @@ class Loader:
         if not LeanLoad.suits(mapper, self.store.dialect):
             return None
         columns = {prop.key: prop.columns[0] for prop in mapper.column_attrs}
-        statement = select(*columns_of(mapper)).where(*(columns[key] == bindparam(f"uc_key_{key}") for key in keys))
+        statement = plain_select(mapper).where(*(columns[key] == bindparam(f"uc_key_{key}") for key in keys))
         if self.tenancy is not None and self.tenancy.scopes(mapper.class_):
             statement = statement.where(columns[self.tenancy.column] == bindparam("uc_row_tenant"))
         return row_lock(statement, mapper.class_, self._registration.deletes, of=mapper.local_table)
@@ -207,7 +207,7 @@ class Loader:
 
     def _row(self, session: CommandSession, query: _Query, parameters: dict[str, Any]) -> FoundRow | None:
         try:
-            connection = session.connection()
+            connection = session.held
             if query.lean is not None and query.lean.is_right_for(session, connection):
                 found = query.lean.row(session, connection, parameters)
                 if found is None or found.aggregate is not None:
@@ -250,7 +250,7 @@ class LockingLoader(Loader):
             return stored_of(stored)
         if getattr(row.aggregate, self.version) != seen:  # waited: see "How it works"
             session.enter(Step.IDEMPOTENCY)
-            found = self.store.look_up(session.connection(), call.key)
+            found = self.store.look_up(session.held, call.key)
             if found is not None:
                 return found
         return _single(row)
@@ -260,9 +260,9 @@ class LockingLoader(Loader):
             return self._one(session, call, self._keyed, parameters)
         except AggregateNotFound:
             # The row may be gone since the command ran: its stored result still answers for it.
-            if session.connection().in_transaction() and session.is_active:
+            if session.held.in_transaction() and session.is_active:
                 try:
-                    stored = self.store.look_up(session.connection(), call.key)
+                    stored = self.store.look_up(session.held, call.key)
                 except DBAPIError:
                     stored = None  # the key's value broke the transaction; there can be no such command
                 if stored is not None:

@@ -49,6 +49,7 @@ class CommandSession(Session):
         self.seen_version: int | None = None
         self.policy_failure: Exception | None = None
         self.in_hand: list[object] = []
+        self._held: Connection | None = None
         self._committing: Connection | None = None
         self._committed = False
         self._doomed_by: BaseException | None = None
@@ -59,6 +60,16 @@ class CommandSession(Session):
     def start(self, use_case: str, command_id: UUID) -> None:
         """Take note of the command that runs from now on."""
         self.step, self.running = None, (use_case, command_id)
+
+    def hold(self) -> Connection:
+        """Return the connection, with the transaction begun; `held` is the same from then on."""
+        self._held = self.connection()
+        return self._held
+
+    @property
+    def held(self) -> Connection:
+        """The connection of the transaction. To ask the session for it is dear, and the runtime needs it in each step."""
+        return self._held or self.hold()
 
     def enter(self, step: Step) -> None:
         """Go on to a step: the one before it is done."""
@@ -100,7 +111,7 @@ class CommandSession(Session):
         Raises:
             TransactionEnded: If user code ended it in a way that could not be prevented.
         """
-        self._transaction_seen = self.connection().get_transaction()
+        self._transaction_seen = self.held.get_transaction()
         self._root = self.get_transaction()
         outer, self._lent_to = self._lent_to, use_case
         try:
@@ -119,7 +130,7 @@ class CommandSession(Session):
     def finish(self, timeout: float) -> None:
         """Commit; cut the connection where that stays unanswered for so many seconds."""
         self.enter(Step.COMMIT)
-        self._committing = self.connection()
+        self._committing = self.held
         self.commit_sent_at = time.monotonic()
         with commit_watch.over(self._committing, timeout):
             super().commit()
