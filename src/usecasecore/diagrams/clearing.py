@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from usecasecore.diagrams.layout import Curve, Layout, Point, Rect
 
@@ -55,14 +55,6 @@ def _away(place: Rect, given: Rect) -> float:
     return _AWAY * (abs(place.x - given.x) + abs(place.y - given.y))
 
 
-@dataclass(frozen=True, slots=True)
-class _Trace:
-    """A point that an arrow goes through."""
-
-    arrow: int
-    point: Point
-
-
 class _Field:
     """What labels may stand on, by the cells of a grid."""
 
@@ -71,7 +63,8 @@ class _Field:
         self.borders = [*layout.groups]
         self.boxes: dict[tuple[int, int], list[Rect]] = defaultdict(list)
         self.labels: dict[tuple[int, int], list[tuple[int, Rect]]] = defaultdict(list)
-        self.traces: dict[tuple[int, int], list[_Trace]] = defaultdict(list)
+        # A point that an arrow goes through: its coordinates, and which arrow.
+        self.traces: dict[tuple[int, int], list[tuple[float, float, int]]] = defaultdict(list)
         self.ways = [tuple(_way(curve)) for curve in layout.curves]
         for rect in (*layout.boxes, *layout.headings):
             for cell in _cells(rect):
@@ -79,8 +72,8 @@ class _Field:
         for index, curve in enumerate(layout.curves):
             if curve.label is not None:
                 self._put(index, curve.label)
-            for point in self.ways[index]:
-                self.traces[_cell(point)].append(_Trace(index, point))
+            for x, y in self.ways[index]:
+                self.traces[int(x // _CELL), int(y // _CELL)].append((x, y, index))
 
     def places(self, index: int, offs: tuple[float, ...]) -> Iterator[Rect]:
         """Yield where the label of an arrow might stand, so far off from it."""
@@ -109,10 +102,11 @@ class _Field:
             {other for cell in cells for other, rect in self.labels[cell] if other != index and rect.overlaps(place)}
         )
         found += _FRAME * sum(border.overlaps(place) and not border.contains(place) for border in self.borders)
+        left, top, right, bottom = inner.x, inner.y, inner.x + inner.width, inner.y + inner.height
         for cell in cells:
-            for trace in self.traces[cell]:
-                if _holds(inner, trace.point):
-                    found += _OWN if trace.arrow == index else _OTHER
+            for x, y, arrow in self.traces[cell]:
+                if left <= x <= right and top <= y <= bottom:
+                    found += _OWN if arrow == index else _OTHER
         return found
 
     def move(self, index: int, before: Rect, after: Rect) -> None:
@@ -137,23 +131,13 @@ def _way(curve: Curve) -> Iterator[Point]:
         one, two, end = curve.points[index : index + 3]
         length = sum(abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in ((start, one), (one, two), (two, end)))
         steps = max(2, round(length / _STEP))
+        (ax, ay), (bx, by), (cx, cy), (dx, dy) = start, one, two, end
         for step in range(steps):
-            yield _between(start, one, two, end, (step + 0.5) / steps)
+            at = (step + 0.5) / steps
+            back = 1 - at
+            a, b, c, d = back**3, 3 * back**2 * at, 3 * back * at**2, at**3
+            yield a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy
         start = end
-
-
-def _between(a: Point, b: Point, c: Point, d: Point, at: float) -> Point:
-    back = 1 - at
-    weights = (back**3, 3 * back**2 * at, 3 * back * at**2, at**3)
-    points = (a, b, c, d)
-    return (
-        sum(weight * point[0] for weight, point in zip(weights, points, strict=True)),
-        sum(weight * point[1] for weight, point in zip(weights, points, strict=True)),
-    )
-
-
-def _holds(rect: Rect, point: Point) -> bool:
-    return rect.x <= point[0] <= rect.x + rect.width and rect.y <= point[1] <= rect.y + rect.height
 
 
 def _distance(rect: Rect, point: Point) -> float:
