@@ -48,7 +48,7 @@ def opened_with(connection: Connection, text: str, parameters: Any) -> Any:
     driver.autocommit = True
     cursor = driver.cursor()
     with driver.pipeline():
-        driver.execute(begin)
+        cursor.execute(begin)
         cursor.execute(text, parameters)
     return cursor
 
@@ -57,7 +57,7 @@ async def _opened_async(driver: Any, begin: str, text: str, parameters: Any) -> 
     await driver.set_autocommit(True)
     cursor = driver.cursor()
     async with driver.pipeline():
-        await driver.execute(begin)
+        await cursor.execute(begin)
         await cursor.execute(text, parameters)
     return _Fetched(await cursor.fetchone(), cursor)
 

@@ -4,6 +4,9 @@ How it works: a firing is known when it is made, but what it is worth only when 
 with its session: the runtime's own commit makes it committed, wherever a fixture keeps that commit; for a command in the
 caller's transaction it is the commit of the caller's session, and what was done inside of a savepoint that is rolled back
 is rolled back with it. A commit whose answer was lost counts once the same command is found to have been executed.
+
+A command is to pay little for it: what is counted is made once for each transition and test, and put down in a log, which is
+counted when somebody asks, or it is long.
 """
 
 from __future__ import annotations
@@ -22,18 +25,20 @@ from usecasecore.steps import Creation, Firing, Moment, Replay, Step, Wanted, Wh
 
 __all__ = ["Recorder"]
 
-Hits: TypeAlias = "Counter[tuple[Any, Fact, str]]"
-"""(lifecycle, fact, test) -> how often."""
+Hit: TypeAlias = tuple[Any, Fact, str]
+"""(lifecycle, fact, test)."""
+Hits: TypeAlias = "Counter[Hit]"
+"""How often."""
+
+_LONG = 4096
 
 
 @dataclass(slots=True)
 class _Made:
     """Something that counts for nothing before it is committed."""
 
-    lifecycle: Any
     aggregate: Any
-    fact: Fact
-    test: str
+    hit: Hit
 
 
 @dataclass(slots=True)
@@ -50,7 +55,6 @@ class Recorder:
 
     Attributes:
         test: Id of the test that runs; what happens now is counted for it.
-        hits: How often each fact was seen for each lifecycle and test.
         applications: Every application that ran a command.
         on_news: Called when a fact is seen that was not seen before for this lifecycle and test.
         muted: True in a forked child, where another one has taken over.
@@ -60,10 +64,13 @@ class Recorder:
 
     def __init__(self, on_news: Callable[[], None] | None = None) -> None:
         self.test = ""
-        self.hits: Hits = Counter()
         self.applications: dict[int, Any] = {}
         self.on_news = on_news
         self.muted = False
+        self._hits: Hits = Counter()
+        self._log: list[Hit] = []
+        # Of the test that runs: by the id of an edge, which is kept so that it stays the edge's own, and the use case.
+        self._transitions: dict[tuple[int, str], tuple[Any, Hit, Hit]] = {}
         self._keys: dict[Any, tuple[str, ...]] = {}
         self._waiting: dict[Any, _Waiting] = {}
         self._unknown: dict[UUID, _Waiting] = {}
@@ -79,8 +86,17 @@ class Recorder:
         """Count for another test from now on. Two transitions are in a row only within one."""
         with self._lock:
             if test != self.test:
+                self._read_log()
                 self.test = test
                 self._last.clear()
+                self._transitions.clear()
+
+    @property
+    def hits(self) -> Hits:
+        """How often each fact was seen for each lifecycle and test."""
+        with self._lock:
+            self._read_log()
+            return self._hits
 
     def __call__(self, moment: Moment) -> None:
         """Take note of a moment of a command."""
@@ -97,25 +113,39 @@ class Recorder:
         elif isinstance(fact, Creation):
             self._note_application(moment.session)
             created = Fact(Kind.CREATED, moment.use_case, source=fact.lifecycle.initial)
-            self._wait(moment, _Made(fact.lifecycle, fact.aggregate, created, self.test))
+            self._wait(moment, _Made(fact.aggregate, (fact.lifecycle, created, self.test)))
         elif isinstance(fact, Replay):
             self._replayed(fact)
 
     def _fired(self, moment: Moment, firing: Firing) -> None:
         self._note_application(moment.session)
-        lifecycle, name = firing.lifecycle, moment.use_case
-        said = (name, firing.trigger, firing.state)
-        self._count(lifecycle, Fact(Kind.ATTEMPTED, *said))
+        if firing.edge is not None:
+            _, attempted, made = self._transition(moment, firing)
+            self._count(attempted)
+            self._wait(moment, _Made(firing.aggregate, made))
+        else:
+            self._count((firing.lifecycle, Fact(Kind.ATTEMPTED, *_said(moment, firing)), self.test))
         if not firing.declared:
-            self._count(lifecycle, Fact(Kind.REFUSED, *said))
-            return
-        keys = self._keys_of(lifecycle)
+            self._count((firing.lifecycle, Fact(Kind.REFUSED, *_said(moment, firing)), self.test))
         for verdict in firing.verdicts:
             if not verdict.passed:
-                self._count(lifecycle, Fact(Kind.STOPPED, *said, edge=keys[verdict.edge.index], guard=verdict.guard))
-        if firing.edge is not None:
-            fact = Fact(Kind.COMMITTED, *said, dest=firing.dest or "", edge=keys[firing.edge.index])
-            self._wait(moment, _Made(lifecycle, firing.aggregate, fact, self.test))
+                key = self._keys_of(firing.lifecycle)[verdict.edge.index]
+                stopped = Fact(Kind.STOPPED, *_said(moment, firing), edge=key, guard=verdict.guard)
+                self._count((firing.lifecycle, stopped, self.test))
+
+    def _transition(self, moment: Moment, firing: Firing) -> tuple[Any, Hit, Hit]:
+        """Return what counts when a transition is attempted, and when it is committed, after the edge."""
+        name = id(firing.edge), moment.use_case
+        known = self._transitions.get(name)
+        # A state that is a whole tree is left by one edge from several states.
+        if known is None or known[1][2] != self.test or known[1][1].source != firing.state or known[2][1].dest != firing.dest:
+            said = _said(moment, firing)
+            key = self._keys_of(firing.lifecycle)[firing.edge.index]
+            made = Fact(Kind.COMMITTED, *said, dest=firing.dest or "", edge=key)
+            attempted = Fact(Kind.ATTEMPTED, *said)
+            known = firing.edge, (firing.lifecycle, attempted, self.test), (firing.lifecycle, made, self.test)
+            self._transitions[name] = known
+        return known
 
     def _note_application(self, session: Any) -> None:
         application = getattr(session, "application", None)
@@ -130,13 +160,20 @@ class Recorder:
             keys = self._keys[lifecycle] = edge_keys(lifecycle.graph)
         return keys
 
-    def _count(self, lifecycle: Any, fact: Fact, test: str | None = None) -> None:
-        hit = lifecycle, fact, self.test if test is None else test
+    def _count(self, hit: Hit) -> None:
         with self._lock:
-            is_news = hit not in self.hits
-            self.hits[hit] += 1
+            self._log.append(hit)
+            if self.on_news is None and len(self._log) < _LONG:
+                return
+            before = len(self._hits)
+            self._read_log()
+            is_news = len(self._hits) > before
         if is_news and self.on_news is not None:
             self.on_news()
+
+    def _read_log(self) -> None:
+        self._hits.update(self._log)
+        self._log.clear()
 
     # What waits for the end of its transaction
 
@@ -189,26 +226,28 @@ class Recorder:
 
     def _commit(self, waiting: _Waiting) -> None:
         for one in waiting.made:
-            self._count(one.lifecycle, one.fact, one.test)
-            if one.fact.kind is Kind.COMMITTED:
+            self._count(one.hit)
+            if one.hit[1].kind is Kind.COMMITTED:
                 self._follow(one)
         waiting.made.clear()
 
     def _roll_back(self, waiting: _Waiting) -> None:
         for one in waiting.made:
-            if one.fact.kind is Kind.COMMITTED:
-                self._count(one.lifecycle, one.fact._replace(kind=Kind.ROLLED_BACK), one.test)
+            lifecycle, fact, test = one.hit
+            if fact.kind is Kind.COMMITTED:
+                self._count((lifecycle, fact._replace(kind=Kind.ROLLED_BACK), test))
         waiting.made.clear()
 
     def _follow(self, one: _Made) -> None:
-        if one.test != self.test:
+        lifecycle, fact, test = one.hit
+        if test != self.test:
             return
-        row = one.lifecycle, _identity(one.aggregate)
+        row = lifecycle, _identity(one.aggregate)
         before = self._last.get(row)
-        self._last[row] = one.fact.edge, one.fact.dest
+        self._last[row] = fact.edge, fact.dest
         # A database that began anew within the test may give a key out again: the states tell.
-        if before is not None and before[1] == one.fact.source:
-            self._count(one.lifecycle, Fact(Kind.FOLLOWED, edge=one.fact.edge, before=before[0]), one.test)
+        if before is not None and before[1] == fact.source:
+            self._count((lifecycle, Fact(Kind.FOLLOWED, edge=fact.edge, before=before[0]), test))
 
     # Transactions of the caller's
 
@@ -242,6 +281,10 @@ class Recorder:
             waiting = self._callers[caller].pop(transaction, None)
             if waiting is not None:
                 self._roll_back(waiting)
+
+
+def _said(moment: Moment, firing: Firing) -> tuple[str, str, str]:
+    return moment.use_case, firing.trigger, firing.state
 
 
 def _identity(aggregate: Any) -> Any:

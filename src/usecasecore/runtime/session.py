@@ -73,9 +73,10 @@ class CommandSession(Session):
 
     def enter(self, step: Step) -> None:
         """Go on to a step: the one before it is done."""
-        if steps.wanted:
-            self.leave()
-            if step in steps.wanted:
+        if wanted := steps.wanted:
+            if self.step in wanted:
+                self.leave()
+            if step in wanted:
                 self._tell(step, When.BEFORE)
         self.step = step
 
