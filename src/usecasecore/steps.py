@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 __all__ = [
@@ -64,8 +64,7 @@ class When(StrEnum):
     AFTER = "after"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The answer of a guard.
 
     Attributes:
@@ -81,8 +80,7 @@ class Verdict:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Firing:
+class Firing(NamedTuple):
     """A trigger that was fired on an aggregate, whatever came of it; a fact of `fire`, and of `apply` for `context.fire`.
 
     Attributes:
@@ -169,8 +167,7 @@ class Answer:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """A point in the run of a command.
 
     Attributes:

@@ -47,7 +47,6 @@ class _Waiting:
 
     made: list[_Made] = field(default_factory=list)
     commands: set[UUID] = field(default_factory=set)
-    committing: bool = False
 
 
 class Recorder:
@@ -101,14 +100,12 @@ class Recorder:
     def __call__(self, moment: Moment) -> None:
         """Take note of a moment of a command."""
         fact = moment.fact
-        if fact is None and moment.step is not Step.COMMIT and moment.step is not Step.ROLLBACK:
-            return
-        if self.muted:
+        if moment.when is When.BEFORE or self.muted:
             return
         if fact is None:
-            self._ended(moment)
-            return
-        if isinstance(fact, Firing):
+            if moment.step is Step.COMMIT or moment.step is Step.ROLLBACK:
+                self._ended(moment)
+        elif type(fact) is Firing:
             self._fired(moment, fact)
         elif isinstance(fact, Creation):
             self._note_application(moment.session)
@@ -186,25 +183,21 @@ class Recorder:
             if caller is not None:
                 self._wait_for_caller(caller, made)
                 return
-            waiting = self._waiting.setdefault(session, _Waiting())
+            waiting = self._waiting.get(session)
+            if waiting is None:
+                waiting = self._waiting[session] = _Waiting()
             waiting.made.append(made)
             if moment.command_id is not None:
                 waiting.commands.add(moment.command_id)
 
     def _ended(self, moment: Moment) -> None:
         with self._lock:
-            waiting = self._waiting.get(moment.session)
+            waiting = self._waiting.pop(moment.session, None)
             if waiting is None:
                 return
-            if moment.step is Step.COMMIT and moment.when is When.BEFORE:
-                waiting.committing = True
-                return
-            if moment.step is Step.ROLLBACK and moment.when is When.BEFORE:
-                return
-            del self._waiting[moment.session]
             if moment.step is Step.COMMIT:
                 self._commit(waiting)
-            elif waiting.committing:
+            elif getattr(moment.session, "commit_sent_at", None) is not None:  # whether it arrived isn't known
                 self._unknown.update(dict.fromkeys(waiting.commands, waiting))
             else:
                 self._roll_back(waiting)
