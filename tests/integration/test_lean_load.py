@@ -180,12 +180,12 @@ def test_a_missing_row_is_not_found_in_one_question(bank_doing: Callable[..., Ba
     assert answers == [True]
 
 
-@pytest.mark.parametrize("what", ["load", "loaded_as_persistent", "do_orm_execute"])
+@pytest.mark.parametrize("what", ["load", "loaded_as_persistent", "do_orm_execute", "before_execute", "after_execute"])
 def test_who_listens_to_the_loading_hears_of_it(bank_doing: Callable[..., Bank], what: str) -> None:
     bank = bank_doing(put_in)
     account_id = bank.open()
     heard: list[str] = []
-    target: Any = Account if what == "load" else Session
+    target: Any = {"load": Account, "before_execute": Engine, "after_execute": Engine}.get(what, Session)
 
     def note(*_: Any) -> None:
         heard.append(what)

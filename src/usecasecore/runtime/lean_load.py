@@ -4,8 +4,8 @@ How it works. A query of the ORM costs more than all else that a command does in
 time. For a class that is one table, and whose loading nobody listens to, the object is its columns: the row is asked for as
 text (see `driver`), each value goes through the result processor of its type, and the object is made persistent under its key.
 `LeanLoad.obstacles` and `listener` name what a query does besides; where there is any the loader asks the ORM. So it
-is with inheritance, relationships that load at once, `column_property`, listeners to `load`, `loaded_as_persistent` or
-`do_orm_execute`, mutable and composite attributes (they listen too), a translated schema, and a row that the session has already.
+is with inheritance, relationships that load at once, `column_property`, listeners to `load`, `loaded_as_persistent`,
+`do_orm_execute` or the engine's `before_execute`, mutable and composite attributes (they listen too), a translated schema, and a row that the session has already.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class LeanLoad:
 
     def is_right_for(self, session: Session, connection: Connection) -> bool:
         """Say whether nobody would notice that the session didn't load it."""
-        heard = LeanLoad.listener(self._mapper, session) is not None
+        heard = (
+            LeanLoad.listener(self._mapper, session) or connection.dispatch.before_execute or connection.dispatch.after_execute
+        )
         return not heard and not connection.get_execution_options().get("schema_translate_map")
 
     def row(self, session: Session, connection: Connection, parameters: dict[str, Any]) -> FoundRow | None:
