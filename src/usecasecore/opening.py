@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, util
+from sqlalchemy import Connection, Engine, Pool, event, util
 
 __all__ = ["can_open", "opened_with", "restore_on_return"]
 
@@ -20,7 +20,7 @@ _IDLE = 0
 
 def restore_on_return(engine: Engine) -> None:
     """Have connections of the engine's pool returned as they were; without it `can_open` says no. Safe to repeat."""
-    if engine.dialect.driver in ("psycopg", "psycopg_async") and not event.contains(engine.pool, "reset", _restore):
+    if engine.dialect.driver in ("psycopg", "psycopg_async") and not _restores(engine.pool):
         event.listen(engine.pool, "reset", _restore)
 
 
@@ -29,8 +29,7 @@ def can_open(connection: Connection) -> bool:
     if connection.dialect.driver not in ("psycopg", "psycopg_async"):
         return False
     driver: Any = connection.connection.driver_connection
-    pool = connection.engine.pool
-    return driver.pgconn.transaction_status == _IDLE and not driver.autocommit and event.contains(pool, "reset", _restore)
+    return driver.pgconn.transaction_status == _IDLE and not driver.autocommit and _restores(connection.engine.pool)
 
 
 def opened_with(connection: Connection, text: str, parameters: Any) -> Any:
@@ -93,6 +92,11 @@ def _begin(driver: Any) -> str:
     if driver.deferrable is not None:
         parts.append("DEFERRABLE" if driver.deferrable else "NOT DEFERRABLE")
     return " ".join(parts)
+
+
+def _restores(pool: Pool) -> bool:
+    # `event.contains` goes by the id of the pool, which may be that of another one that is gone.
+    return any(listener is _restore for listener in pool.dispatch.reset)
 
 
 def _restore(connection: Any, record: Any, state: Any) -> None:

@@ -170,6 +170,18 @@ def test_on_an_asynchronous_psycopg_it_travels_along_too(engine_with: Callable[.
         runtime.close()
 
 
+def test_each_pool_has_its_way_back_whatever_pools_were_before(postgres_url: str) -> None:
+    # SQLAlchemy knows listeners by the id of what they listen to, and the id of a pool that is gone is given out again, while
+    # its listeners live on: in the pool that a disposed engine has next, for example.
+    kept: list[Any] = []
+    for _ in range(200):
+        engine = create_engine(postgres_url)
+        restore_on_return(engine)
+        assert len(list(engine.pool.dispatch.reset)) == 1
+        kept.append(engine.pool.dispatch.reset)
+        del engine
+
+
 def test_without_the_way_back_nothing_is_opened_like_that(engine_with: Callable[..., Engine]) -> None:
     with engine_with().connect() as connection:
         connection.begin()
