@@ -107,7 +107,7 @@ def everything() -> dict[str, Diagram]:
 
 def overlaid(diagram: Diagram) -> Overlay:
     """An overlay with every status, and texts that no overlay of ours has."""
-    dice = random.Random(diagram.name)
+    dice = random.Random(ascii(diagram.name))
     statuses = (*Status, None)
     states = {node.name: _mark(dice, statuses[number % len(statuses)]) for number, node in enumerate(diagram.nodes)}
     edges = {edge.id: _mark(dice, statuses[number % len(statuses)]) for number, edge in enumerate(diagram.edges)}
