@@ -124,7 +124,8 @@ class Store(ABC):
     def look_up_many(self, connection: Connection, keys: Sequence[IdempotencyKey]) -> dict[str, StoredResult]:
         """Return key -> what is stored under it, as of now, for keys of one tenant, actor and use case."""
         parameters = {**key_parameters(keys[0]), "uc_key": [one.key for one in keys]}
-        return {row.key: stored_result(row) for row in connection.execute(_look_up_many(self.tables), parameters)}
+        found = connection.execute(_look_up_many(self.tables), parameters)
+        return {key: stored_of(stored) for key, *stored in found}
 
     @abstractmethod
     def write_many(self, connection: Connection, many: Sequence[Entries], *, began: datetime | None, enter: Enter) -> None:
@@ -324,11 +325,6 @@ class PostgresStore(Store):
             known = write_sql(self.tables, self.dialect, claimed=claimed, personal=personal, update=update)
             self._statements[wanted] = known
         return known
-
-
-def stored_result(row: Any, prefix: str = "") -> StoredResult:
-    """Return the stored result from a row that has the columns `STORED` as attributes, with the prefix before their names."""
-    return stored_of([getattr(row, f"{prefix}{name}") for name in STORED])
 
 
 def stored_of(values: Sequence[Any]) -> StoredResult:
