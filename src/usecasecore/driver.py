@@ -16,16 +16,19 @@ from sqlalchemy.engine.interfaces import BindTyping
 from sqlalchemy.exc import StatementError
 
 from usecasecore import unofficial
-from usecasecore.opening import can_open, opened_with
+from usecasecore.pipeline import pipeline_of
 
 __all__ = [
     "CompiledSelect",
     "CompiledSql",
     "DriverSql",
+    "commit_with",
     "first_row",
     "is_unwatched",
+    "roll_back",
     "row_count",
     "sole_row",
+    "takes_commit_along",
     "typed_in_text",
 ]
 
@@ -140,6 +143,38 @@ def sole_row(connection: Connection, text: str, parameters: Any, *, unwatched: b
     return row
 
 
+def takes_commit_along(connection: Connection) -> bool:
+    """Say whether COMMIT can travel with a statement, by `commit_with`, and nobody is to be told before."""
+    pipeline = pipeline_of(connection) if is_unwatched(connection) else None
+    return pipeline is not None and not unofficial.is_heard(connection, "commit")
+
+
+def commit_with(connection: Connection, text: str, parameters: Any, refused: Callable[[], None]) -> None:
+    """Execute a statement and commit, in one round trip; SQLAlchemy's transaction is still to be ended, which sends nothing then.
+
+    Args:
+        connection: One of which `takes_commit_along` says yes.
+        text: As for `first_row`.
+        parameters: As for `first_row`.
+        refused: See `Pipeline.execute`.
+
+    Raises:
+        DBAPIError: As SQLAlchemy raises it.
+    """
+    pipeline = pipeline_of(connection)
+    assert pipeline is not None
+    try:
+        pipeline.execute(text, parameters, commit=True, refused=refused)
+    except BaseException as error:  # noqa: BLE001 - as below
+        unofficial.raise_translated(connection, error, text, parameters, None)
+
+
+def roll_back(connection: Connection) -> None:
+    """End the transaction without a word to SQLAlchemy, whose own rollback sends nothing then; only where `Pipeline` can do it."""
+    if (pipeline := pipeline_of(connection)) is not None:
+        pipeline.roll_back()
+
+
 def row_count(connection: Connection, text: str, parameters: Any, *, unwatched: bool | None = None) -> int:
     """Return how many rows the statement changed; see `first_row`."""
     return _executed(connection, text, parameters, _count, unwatched)
@@ -147,10 +182,11 @@ def row_count(connection: Connection, text: str, parameters: Any, *, unwatched: 
 
 def is_unwatched(connection: Connection) -> bool:
     """Say whether statements may go to the driver's cursor: see "How it works"."""
-    events = connection.dispatch
-    watched = events.before_cursor_execute or events.after_cursor_execute or unofficial.is_logged(connection)
-    plain = connection.in_transaction() and connection.get_nested_transaction() is None and not connection.invalidated
-    return plain and not watched and unofficial.is_known()
+    if not unofficial.is_known() or unofficial.is_logged(connection):
+        return False
+    if unofficial.is_heard(connection, "before_cursor_execute", "after_cursor_execute"):
+        return False
+    return connection.in_transaction() and connection.get_nested_transaction() is None and not connection.invalidated
 
 
 def _executed(connection: Connection, text: str, parameters: Any, take: Callable[[Any], T], unwatched: bool | None = None) -> T:
@@ -159,8 +195,8 @@ def _executed(connection: Connection, text: str, parameters: Any, take: Callable
             return take(result)
     cursor: Any = None
     try:
-        if can_open(connection):
-            cursor = opened_with(connection, text, parameters)
+        if (pipeline := pipeline_of(connection)) is not None:
+            cursor = pipeline.execute(text, parameters)
         else:
             cursor = connection.connection.cursor()
             cursor.execute(text, parameters)

@@ -1,8 +1,8 @@
-"""What is used of SQLAlchemy beyond its public API, all of it; nothing of any other library.
+"""What is used of SQLAlchemy and psycopg beyond their documented API, all of it; nothing of any other library.
 
 How it works. Each function does what SQLAlchemy does in that place, less what a command doesn't need. `is_known` compares the
-inner parts with those of the versions that the tests run with. Where one is not as it is known, callers take the public way, which
-is slower and does the same; `usecasecore doctor` says so.
+inner parts with those of the versions that the tests run with, and `unknown_parts_of_psycopg` psycopg's, which `pipeline` builds on.
+Where one is not as it is known, callers take the public way, which is slower and does the same; `usecasecore doctor` says so.
 """
 
 from __future__ import annotations
@@ -10,18 +10,32 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import sqlalchemy
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.identity import IdentityMap
 from sqlalchemy.orm.instrumentation import ClassManager
 
-__all__ = ["is_known", "is_logged", "known_versions", "load_instance", "raise_translated", "settle", "unknown_parts"]
+__all__ = [
+    "PsycopgParts",
+    "is_heard",
+    "is_known",
+    "is_logged",
+    "known_versions",
+    "known_versions_of_psycopg",
+    "load_instance",
+    "psycopg_parts",
+    "raise_translated",
+    "settle",
+    "unknown_parts",
+    "unknown_parts_of_psycopg",
+]
 
 _VERSIONS = ("2.0.", "2.1.")
+_PSYCOPG_VERSIONS = ("3.2.", "3.3.")
 
 
 @cache
@@ -43,12 +57,18 @@ def unknown_parts() -> tuple[str, ...]:
         function = getattr(owner, name, None)
         if function is None or list(inspect.signature(function).parameters) != parameters:
             found.append(f"{owner.__name__}.{name}")
+    found += [f"{owner.__name__}._has_events" for owner in (Connection, Engine) if not hasattr(owner, "_has_events")]
     return tuple(found)
 
 
 def known_versions() -> tuple[str, ...]:
     """Return how the versions of SQLAlchemy begin that the tests run with."""
     return _VERSIONS
+
+
+def known_versions_of_psycopg() -> tuple[str, ...]:
+    """Return how the versions of psycopg begin that the tests run with."""
+    return _PSYCOPG_VERSIONS
 
 
 def settle(state: InstanceState[Any], session: Session) -> None:
@@ -73,6 +93,15 @@ def load_instance(session: Session, mapper: Mapper[Any], identity: Any, values: 
     return made
 
 
+def is_heard(connection: Connection, *events: str) -> bool:
+    """Say whether anybody listens to one of these events of a connection, or of its engine. To ask `dispatch` makes an object for each."""
+    engine = connection.engine
+    if engine._has_events and any(getattr(engine.dispatch, name) for name in events):
+        return True
+    of_its_own = vars(connection).get("_has_events", False)  # in SQLAlchemy 2.0 it has the engine's too
+    return of_its_own and any(getattr(connection.dispatch, name) for name in events)
+
+
 def is_logged(connection: Connection) -> bool:
     """Say whether the connection's statements go into a log."""
     return getattr(connection, "_echo", True) is not False
@@ -83,3 +112,80 @@ def raise_translated(connection: Connection, error: BaseException, text: str, pa
     # Without the text SQLAlchemy leaves what is none of the driver's errors as it is, as it does in an execution of its own.
     of_driver = isinstance(error, connection.dialect.loaded_dbapi.Error)
     connection._handle_dbapi_exception(error, text if of_driver else None, parameters, cursor, None)
+
+
+class PsycopgParts(NamedTuple):
+    """What `pipeline` needs of psycopg.
+
+    Attributes:
+        connections: The kinds of connection that it makes by itself.
+        cursors: The kinds of cursor.
+        transformer: Makes an adapter of values for a connection.
+        auto: One format for a value, chosen by its adapter.
+        wait_for_answer: What a generator yields to wait until something can be read.
+        wait_for_both: Until something can be read or written.
+        done: The status of a result without rows.
+        failed: The status of a result that is an error.
+        synced: The status of the result that ends a pipeline.
+        error: The class of all its errors.
+        lost: The class of an error of the connection.
+        outdated: The class of the error for a prepared statement that is gone.
+        error_from_result: Makes the error of a failed result and the encoding of its texts.
+    """
+
+    connections: tuple[Any, ...]
+    cursors: tuple[Any, ...]
+    transformer: Any
+    auto: tuple[Any, ...]
+    wait_for_answer: Any
+    wait_for_both: Any
+    done: Any
+    failed: Any
+    synced: Any
+    error: type[Exception]
+    lost: type[Exception]
+    outdated: type[Exception]
+    error_from_result: Any
+
+
+@cache
+def psycopg_parts() -> PsycopgParts:
+    """Return what is needed of psycopg. Call it where that is known, and where psycopg is imported already."""
+    import psycopg
+    from psycopg import adapt, errors, pq, waiting
+
+    return PsycopgParts(
+        connections=(psycopg.Connection, psycopg.AsyncConnection),
+        cursors=(psycopg.Cursor, psycopg.AsyncCursor),
+        transformer=adapt.Transformer,
+        auto=(adapt.PyFormat.AUTO,),
+        wait_for_answer=waiting.Wait.R,
+        wait_for_both=waiting.Wait.RW,
+        done=pq.ExecStatus.COMMAND_OK,
+        failed=pq.ExecStatus.FATAL_ERROR,
+        synced=pq.ExecStatus.PIPELINE_SYNC,
+        error=psycopg.Error,
+        lost=psycopg.OperationalError,
+        outdated=errors.lookup("26000"),
+        error_from_result=errors.error_from_result,
+    )
+
+
+@cache
+def unknown_parts_of_psycopg() -> tuple[str, ...]:
+    """Return what of psycopg is not as this module knows it, in words; nothing where all of it is. Likewise only where it is imported."""
+    import psycopg
+    from psycopg import adapt, errors, pq, waiting
+
+    found = [] if psycopg.__version__.startswith(_PSYCOPG_VERSIONS) else [f"version {psycopg.__version__}"]
+    wanted = (
+        (adapt.Transformer, ("dump_sequence", "load_row", "load_rows", "set_pgresult", "types", "formats")),
+        (pq.PGconn, ("enter_pipeline_mode", "exit_pipeline_mode", "pipeline_sync", "send_query_prepared", "send_prepare")),
+        (pq.PGresult, ("command_tuples", "fname", "ftype", "ntuples", "nfields", "status")),
+        (psycopg.Connection, ("wait",)),
+        (psycopg.AsyncConnection, ("wait",)),
+        (errors, ("error_from_result", "lookup")),
+        (waiting.Wait, ("R", "RW")),
+    )
+    found += [f"{owner.__name__}.{name}" for owner, names in wanted for name in names if not hasattr(owner, name)]
+    return tuple(found if psycopg.Pipeline.is_supported() else [*found, "a libpq without pipeline mode"])

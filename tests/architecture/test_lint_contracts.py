@@ -19,6 +19,7 @@ EXTRA_IMPORTERS = {
     "aiosqlite": ("usecasecore.testing.async_engines",),
     "pytest": ("usecasecore.pytest_plugin", "usecasecore.testing"),
     "hypothesis": ("usecasecore.testing.machine",),
+    "psycopg": ("usecasecore.unofficial",),
 }
 
 # pydantic's other half: the same project, pinned by it to one version.

@@ -160,7 +160,7 @@ class Proxy:
         # Until the client gives up: what it has sent is kept, that it is gone is passed on.
         while not self._released.is_set():
             readable, _, _ = select.select([line.client], [], [], 0.05)
-            if readable and not line.client.recv(1, socket.MSG_PEEK):
+            if readable and not line.client.recv(65536):  # what comes behind the message goes nowhere either
                 return
 
     def _back(self, line: _Line) -> None:

@@ -34,6 +34,7 @@ from usecasecore import (
     Runtime,
     UseCase,
     migrations,
+    unofficial,
     version_column,
 )
 from usecasecore.code_pages import CodePages
@@ -250,6 +251,14 @@ def test_an_unknown_sqlalchemy_is_a_note_with_the_versions_known(run: CommandLin
     assert "Install SQLAlchemy 2.0.x or 2.1.x," in ran.out
 
 
+def test_an_unknown_psycopg_is_a_note_with_the_versions_known(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unofficial, "unknown_parts_of_psycopg", lambda: ("version 4.0.1",))
+    ran = run("doctor")
+    assert ran.code == 0
+    assert ran.out.startswith("UCD103 note: psycopg is not as it is known (version 4.0.1): ")
+    assert "Install psycopg 3.2.x or 3.3.x," in ran.out
+
+
 def test_psycopg_in_python_is_a_note() -> None:
     environment = {**os.environ, "PSYCOPG_IMPL": "python"}
     command = [sys.executable, "-c", "import psycopg"]
@@ -437,7 +446,7 @@ def test_explain_shows_the_page_of_a_code(run: CommandLine, code: str) -> None:
 def test_every_finding_has_a_page_that_the_documentation_shows_and_every_page_a_finding() -> None:
     sources = [one for one in (files("usecasecore") / "diagnosis").iterdir() if one.name.endswith(".py")]
     named = {code for one in sources for code in re.findall(r'"(UCD\d+)"', one.read_text(encoding="utf-8"))}
-    assert len(named) == 12
+    assert len(named) == 13
     assert named == set(PAGES.codes())
     documented = (Path(__file__).parents[2] / "docs/reference/doctor.md").read_text(encoding="utf-8")
     assert re.findall(r'--8<-- "(UCD\d+)\.md"', documented) == list(PAGES.codes())

@@ -25,7 +25,16 @@ def environment_findings(driver: str | None) -> Iterator[Finding]:
             f"SQLAlchemy's inner parts are not as they are known ({', '.join(parts)}): commands go the public way, which is slower.",
             f"Install SQLAlchemy {known}, or a usecasecore that knows this one.",
         )
-    if driver in (None, "psycopg", "psycopg_async") and _psycopg() == "python":
+    implementation = _psycopg() if driver in (None, "psycopg", "psycopg_async") else None
+    if implementation is not None and (parts := unofficial.unknown_parts_of_psycopg()):
+        known = " or ".join(f"{version}x" for version in unofficial.known_versions_of_psycopg())
+        yield Finding(
+            "UCD103",
+            Severity.NOTE,
+            f"psycopg is not as it is known ({', '.join(parts)}): BEGIN and COMMIT are round trips of their own.",
+            f"Install psycopg {known}, or a usecasecore that knows this one.",
+        )
+    if implementation == "python":
         yield Finding(
             "UCD102",
             Severity.NOTE,

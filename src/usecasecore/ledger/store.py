@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeAlias
@@ -36,20 +37,22 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
 
-from usecasecore.driver import CompiledSelect, CompiledSql, DriverSql, first_row, is_unwatched, row_count, sole_row
+from usecasecore.driver import CompiledSelect, CompiledSql, DriverSql, commit_with, first_row, is_unwatched, row_count, sole_row
 from usecasecore.errors import DefinitionError
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, entry_hash, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.row_update import RowUpdate
 from usecasecore.ledger.tables import LedgerTables
-from usecasecore.ledger.write_sql import CHAINED, write_sql, written
+from usecasecore.ledger.write_sql import CHAINED, failed_by_itself, write_sql, written
 from usecasecore.steps import Step
 
 __all__ = ["STORED", "KeyTaken", "PostgresStore", "Store", "TransactionGone", "store_for", "stored_of"]
 
 Enter: TypeAlias = Callable[[Step], None]
+Commit: TypeAlias = Callable[[], AbstractContextManager[Callable[[], None]]]
 
 
 class KeyTaken(Exception):
@@ -104,6 +107,7 @@ class Store(ABC):
         claimed: bool,
         enter: Enter,
         update: RowUpdate | None = None,
+        commit: Commit | None = None,
     ) -> None:
         """Write everything that the command leaves.
 
@@ -114,6 +118,8 @@ class Store(ABC):
             claimed: Whether the key's row is there already, from `claim`.
             enter: Is told the step that begins; it is called at `audit`, and the end of `result` is the end.
             update: What to do to the aggregate's row, which the transaction has locked; None where that is done.
+            commit: Around the sending where COMMIT is to go along with it; what it yields is called where nothing was written.
+                Only for PostgreSQL.
 
         Raises:
             StaleDataError: If there is no such row: somebody deleted it all the same.
@@ -178,6 +184,7 @@ class SqliteStore(Store):
         claimed: bool,
         enter: Enter,
         update: RowUpdate | None = None,
+        commit: Commit | None = None,
     ) -> None:
         """Write everything; see `Store.write`."""
         unwatched = is_unwatched(connection)
@@ -242,7 +249,7 @@ class PostgresStore(Store):
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
         super().__init__(tables, dialect)
         self._claim = CompiledSql(_claim(tables), dialect)
-        self._statements: dict[tuple[bool, bool, str], DriverSql] = {}
+        self._statements: dict[tuple[bool, bool, bool, str], DriverSql] = {}
 
     def claim(
         self,
@@ -282,9 +289,10 @@ class PostgresStore(Store):
         claimed: bool,
         enter: Enter,
         update: RowUpdate | None = None,
+        commit: Commit | None = None,
     ) -> None:
         """Write everything in one statement; see `Store.write`."""
-        self._write(connection, (entries,), began, claimed, enter, update)
+        self._write(connection, (entries,), began, claimed, enter, update, commit)
 
     def write_many(self, connection: Connection, many: Sequence[Entries], *, began: datetime | None, enter: Enter) -> None:
         """Write everything in one statement; see `Store.write_many`."""
@@ -298,6 +306,7 @@ class PostgresStore(Store):
         claimed: bool,
         enter: Enter,
         update: RowUpdate | None = None,
+        commit: Commit | None = None,
     ) -> None:
         keys = _rows_as_json([_hexadecimal(_idempotency_row(one), "fingerprint") for one in many])
         audit = _rows_as_json([{**row, "body": unstamped_body(row)} for one in many for row in _audit_rows(one)])
@@ -310,19 +319,21 @@ class PostgresStore(Store):
         enter(Step.RESULT)
         if update is not None:
             values.update(update.values)
-        statement = self._statement(claimed, bool(personal), update)
-        kept, same, updated = sole_row(connection, statement.text, statement.parameters(values))
-        if not same:
-            raise TransactionGone
-        _require_one(updated)
-        if kept != len(many):
-            raise KeyTaken
+        statement = self._statement(claimed, bool(personal), update, commit is not None)
+        parameters = statement.parameters(values)
+        if commit is None:
+            _require_all(len(many), *sole_row(connection, statement.text, parameters))
+            return
+        with commit() as refused:
+            failed_by = _committed(connection, statement.text, parameters, refused)
+            if failed_by is not None:
+                _require_all(len(many), *failed_by)
 
-    def _statement(self, claimed: bool, personal: bool, update: RowUpdate | None) -> DriverSql:
-        wanted = claimed, personal, "" if update is None else update.text
+    def _statement(self, claimed: bool, personal: bool, update: RowUpdate | None, fails: bool) -> DriverSql:
+        wanted = claimed, personal, fails, "" if update is None else update.text
         known = self._statements.get(wanted)
         if known is None:
-            known = write_sql(self.tables, self.dialect, claimed=claimed, personal=personal, update=update)
+            known = write_sql(self.tables, self.dialect, claimed=claimed, personal=personal, update=update, fails=fails)
             self._statements[wanted] = known
         return known
 
@@ -434,6 +445,26 @@ def _outbox_rows(entries: Entries) -> list[dict[str, Any]]:
         "occurred_at": entries.created_at,
     }
     return [{**common, **{name: getattr(message, name) for name in message.__slots__}} for message in entries.outbox]
+
+
+def _committed(connection: Connection, text: str, parameters: Any, refused: Callable[[], None]) -> tuple[int, bool, int] | None:
+    """Send the statement with COMMIT; return what it failed by, where it did so by itself, as `write_sql` says."""
+    try:
+        commit_with(connection, text, parameters, refused)
+    except DBAPIError as error:
+        failed_by = failed_by_itself(error.orig)
+        if failed_by is None:
+            raise
+        return failed_by
+    return None
+
+
+def _require_all(keys: int, kept: int, same: bool, updated: int) -> None:
+    if not same:
+        raise TransactionGone
+    _require_one(updated)
+    if kept != keys:
+        raise KeyTaken
 
 
 def _require_one(rows: int) -> None:

@@ -8,6 +8,7 @@ the runtime began: outside of one each statement would commit itself.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import JSON, Dialect, LargeBinary, String, Table
@@ -19,7 +20,7 @@ from usecasecore.ledger.row_update import RowUpdate
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.ledger.types import Instant
 
-__all__ = ["CHAINED", "PSYCOPG_KEEPS", "Places", "write_sql", "written"]
+__all__ = ["CHAINED", "PSYCOPG_KEEPS", "Places", "failed_by_itself", "write_sql", "written"]
 
 CHAINED = ("recorded_at", "hash_version", "prev_hash", "hash")
 """The columns of the audit table that are known only when it is written."""
@@ -54,8 +55,18 @@ class Places:
         return None if self._style in ("pyformat", "named") else tuple(self._names)
 
 
+_FAILURE = "usecasecore wrote nothing"
+_FAILED_BY = re.compile(_FAILURE + r" (\d+),(\d),(\d+)")
+
+
 def write_sql(
-    tables: LedgerTables, dialect: Dialect, *, claimed: bool, personal: bool, update: RowUpdate | None = None
+    tables: LedgerTables,
+    dialect: Dialect,
+    *,
+    claimed: bool,
+    personal: bool,
+    update: RowUpdate | None = None,
+    fails: bool = False,
 ) -> DriverSql:
     """Return the statement; its one row: how many keys were free, whether the transaction is the same, how many rows were updated.
 
@@ -67,8 +78,17 @@ def write_sql(
         claimed: Whether the key's row is there already.
         personal: Whether there are personal values to write.
         update: What to do to the aggregate's row; where it finds none, nothing is written at all. Without one the count is 1.
+        fails: Whether it fails by itself, so that a COMMIT sent along is not reached, unless a key was free, the transaction is
+            the same and a row was updated; see `failed_by_itself`. Only for one command.
     """
-    return _Writing(tables, dialect, update).statement(claimed=claimed, personal=personal)
+    return _Writing(tables, dialect, update).statement(claimed=claimed, personal=personal, fails=fails)
+
+
+def failed_by_itself(error: BaseException | None) -> tuple[int, bool, int] | None:
+    """Return what a statement's row would have been that failed by itself; None where the error is another one."""
+    # The conversion to a number fails, and its message, in whatever language, quotes what can't be one.
+    found = _FAILED_BY.search(str(error)) if getattr(error, "sqlstate", None) == "22P02" else None
+    return None if found is None else (int(found[1]), found[2] == "1", int(found[3]))
 
 
 def written(table: Table) -> tuple[str, ...]:
@@ -83,7 +103,7 @@ class _Writing:
         # The UPDATE comes first, so that numbered parameters of its text are right.
         self._places = Places(dialect.paramstyle, (update and update.order) or ())
 
-    def statement(self, *, claimed: bool, personal: bool) -> DriverSql:
+    def statement(self, *, claimed: bool, personal: bool, fails: bool) -> DriverSql:
         moved, began = "", f"now() = {self._places('began')}::timestamptz"
         same, updated = began, "1"
         if self._update is not None:
@@ -97,10 +117,13 @@ class _Writing:
         )
         about = f"about as ({self._inserted('personal', 'personal', began)}), " if personal else ""
         sent = self._inserted("outbox", "outbox", began)
-        text = (
-            f"with {moved}kept as ({key}), {self._chained(began)}, {about}sent as ({sent}) "
-            f"select (select count(*) from kept), {same}, {updated}"
-        )
+        told = f"select (select count(*) from kept) as kept, {same} as same, {updated} as updated"
+        if fails:
+            told = (
+                "select case when kept = 1 and same and updated = 1 then 1 else cast("
+                f"concat('{_FAILURE} ', kept, ',', same::int, ',', updated) as int) end from ({told}) as told"
+            )
+        text = f"with {moved}kept as ({key}), {self._chained(began)}, {about}sent as ({sent}) {told}"
         return DriverSql(text, self._places.order)
 
     def _kept_claim(self, began: str) -> str:

@@ -353,12 +353,13 @@ class AsyncRuntime:
                 session = AsyncSession(self._commands, sync_session_class=CommandSession)
                 inner: Any = session.sync_session
                 try:
-                    return await session.run_sync(lambda _, inner=inner: work.run(inner))  # type: ignore[misc]  # mypy infers no type for it
+                    return await session.run_sync(lambda _, inner=inner: _run(work, inner))  # type: ignore[misc]  # mypy infers no type for it
                 except Exception as error:  # noqa: BLE001 - raised below, or the work is done again
                     decision = self._shell.decide(work.last, work.retry, error, inner)
                 finally:
-                    # A second cancellation must not leave the connection with a transaction in it.
-                    await asyncio.shield(session.run_sync(_discard))
+                    if not inner.discarded:
+                        # A second cancellation must not leave the connection with a transaction in it.
+                        await asyncio.shield(session.run_sync(_discard))
                 if isinstance(decision, Exception):
                     if work.recorded:
                         await self._record(work.last, decision, inner)
@@ -384,6 +385,13 @@ async def _each(commands: Iterable[Command[Any]] | AsyncIterable[Command[Any]]) 
     else:
         for command in commands:
             yield command
+
+
+def _run(work: Work[T], session: CommandSession) -> T:
+    done = work.run(session)
+    if session.committed:
+        session.discard()  # nothing is rolled back, so it needs no shield: a task and a greenlet less
+    return done
 
 
 def _discard(session: Session) -> None:

@@ -11,7 +11,6 @@ from sqlalchemy.pool import StaticPool
 
 from usecasecore import migrations
 from usecasecore.errors import DefinitionError, UnsafeDatabase
-from usecasecore.opening import restore_on_return
 from usecasecore.runtime.limits import Limits
 
 __all__ = ["check_database", "command_engine", "create_ledger", "shares_one_connection", "unsafe_settings"]
@@ -30,7 +29,6 @@ def command_engine(engine: Engine, limits: Limits) -> Engine:
     if engine.dialect.name == "postgresql":
         commands = engine.execution_options()
         event.listen(commands, "handle_error", _leave_read_only)
-        restore_on_return(engine)
         return commands
     if engine.dialect.name != "sqlite":
         return engine

@@ -206,8 +206,12 @@ def _record(
     update = None if folded is None else folded.update
     if steps.Record in steps.wanted:
         session.tell(steps.Record(entries))
-    plan.store.write(session.held, entries, began=found.began, claimed=found.claimed, enter=session.enter, update=update)
+    commit = session.committing_along if session.may_commit_along() else None
+    plan.store.write(
+        session.held, entries, began=found.began, claimed=found.claimed, enter=session.enter, update=update, commit=commit
+    )
     if folded is not None:
         folded.settle()
-    session.leave()
+    if commit is None:
+        session.leave()
     return Outcome(result, call.key.key, False, version, call.command_id)

@@ -13,7 +13,7 @@ __all__ = ["Fault", "constraint_of", "fault_of", "is_duplicate", "is_read_only",
 class Fault(enum.Enum):
     """What a failure of the database means for the command."""
 
-    CONFLICT = "deadlock or serialization failure"
+    CONFLICT = "deadlock, serialization failure or outdated plan"
     BUSY = "lock timeout"
     LOST = "connection lost"
     CONSTRAINT = "constraint violated"
@@ -22,7 +22,8 @@ class Fault(enum.Enum):
     OTHER = "database error"
 
 
-_CONFLICT = {"40001", "40P01"}
+_CONFLICT = {"40001", "40P01", "26000"}
+"""The last one: a prepared statement is gone, by somebody's DEALLOCATE or since a table was altered; the next start prepares it anew."""
 _LOST = {"57P01", "57P02", "57P03", "25P03"}
 _SQLITE_BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
 

@@ -78,10 +78,12 @@ class LeanLoad:
 
     def is_right_for(self, session: Session, connection: Connection) -> bool:
         """Say whether nobody would notice that the session didn't load it."""
-        heard = (
-            LeanLoad.listener(self._mapper, session) or connection.dispatch.before_execute or connection.dispatch.after_execute
+        heard = unofficial.is_heard(connection, "before_execute", "after_execute")
+        return (
+            not heard
+            and not LeanLoad.listener(self._mapper, session)
+            and not connection.get_execution_options().get("schema_translate_map")
         )
-        return not heard and not connection.get_execution_options().get("schema_translate_map")
 
     def row(self, session: Session, connection: Connection, parameters: dict[str, Any]) -> FoundRow | None:
         """Return the row; None where there is none.

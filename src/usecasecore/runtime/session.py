@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 from uuid import UUID
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from usecasecore import steps
 from usecasecore.application import Application
+from usecasecore.driver import roll_back, takes_commit_along
 from usecasecore.errors import ContractViolation, TransactionEnded
 from usecasecore.runtime.commit_watch import commit_watch
 from usecasecore.steps import Moment, Step, When
@@ -34,6 +35,8 @@ class CommandSession(Session):
         caller: The session of the caller's whose transaction this is; None where it is the runtime's own.
         seen_version: The version of the aggregate that was looked at; None before it is loaded.
         policy_failure: What the policy failed with when it was last asked; None where it answered.
+        committed: Whether its transaction, or its part of the caller's, is.
+        discarded: Whether the connection is given back.
         in_hand: The aggregates that running commands have loaded; more than one command's where one runs inside of another.
     """
 
@@ -51,7 +54,11 @@ class CommandSession(Session):
         self.in_hand: list[object] = []
         self._held: Connection | None = None
         self._committing: Connection | None = None
-        self._committed = False
+        self._commit_timeout: float | None = None
+        self._commit_went_along = False
+        self.committed = False
+        self.discarded = False
+        self._flushed = False
         self._doomed_by: BaseException | None = None
         self._lent_to: str | None = None
         self._root: Any = None
@@ -99,11 +106,12 @@ class CommandSession(Session):
     @contextmanager
     def inside(self) -> Iterator[None]:
         """Have another command run inside of this one's step."""
-        step, running = self.step, self.running
+        step, running, timeout = self.step, self.running, self._commit_timeout
+        self._commit_timeout = None  # it isn't the last word of the transaction
         try:
             yield
         finally:
-            self.step, self.running = step, running
+            self.step, self.running, self._commit_timeout = step, running, timeout
 
     @contextmanager
     def lent(self, use_case: str) -> Iterator[None]:
@@ -128,34 +136,81 @@ class CommandSession(Session):
         if self._doomed_by is None:
             self._doomed_by = error
 
+    def flush(self, objects: Any = None) -> None:
+        """Write what is unwritten, and remember that there was something; see `Session.flush`."""
+        self._flushed = True
+        super().flush(objects)
+
+    def ends_with_the_command(self, timeout: float) -> None:
+        """Allow the command that begins now to commit with its last statement; see `finish`."""
+        self._commit_timeout = timeout
+
+    def may_commit_along(self) -> bool:
+        """Say whether COMMIT may travel with the next statement: it is the last, and nobody would notice the difference."""
+        if self._commit_timeout is None or Step.RESULT in steps.wanted or not isinstance(self.bind, Engine):
+            return False
+        if self._flushed and (self.new or self.dirty or self.deleted):
+            return False
+        return takes_commit_along(self.held) and not self.dispatch.before_commit
+
+    @contextmanager
+    def committing_along(self) -> Iterator[Callable[[], None]]:
+        """Commit with the statement that is sent meanwhile; yield what is to be called where the database refuses the statement."""
+        assert self._commit_timeout is not None
+        with self._committed_within(self._commit_timeout):
+            yield self._commit_not_reached
+        self._commit_went_along = True
+
+    def _commit_not_reached(self) -> None:
+        self.step, self._committing, self.commit_sent_at = Step.RESULT, None, None
+
     def finish(self, timeout: float) -> None:
-        """Commit; cut the connection where that stays unanswered for so many seconds."""
+        """Commit, where that did not go along with the last statement; cut the connection where it stays unanswered for so many seconds."""
+        if self._commit_went_along:
+            self._end()
+        else:
+            with self._committed_within(timeout):
+                self._end()
+        self._committing = None
+        self.committed = True
+        self.leave()
+
+    @contextmanager
+    def _committed_within(self, timeout: float) -> Iterator[None]:
         self.enter(Step.COMMIT)
         self._committing = self.held
         self.commit_sent_at = time.monotonic()
         with commit_watch.over(self._committing, timeout):
+            yield
+
+    def _end(self) -> None:
+        transaction = self.held.get_transaction()
+        told = self.dispatch.before_commit or self.dispatch.after_commit
+        if self._flushed or told or transaction is None or not isinstance(self.bind, Engine):
             super().commit()
-        self._committing = None
-        self._committed = True
-        self.leave()
+        else:
+            transaction.commit()  # the session has nothing to do with it: closing it is all that is left
 
     def hand_over(self) -> None:
         """Leave what was done to the caller's transaction, which goes on: of that one, this session is a part."""
         super().commit()
-        self._committed = True
+        self.committed = True
 
     def discard(self) -> None:
         """Roll back what isn't committed and give the connection back, whatever state it is in."""
         try:
-            if Step.ROLLBACK in steps.wanted and not self._committed:
+            if Step.ROLLBACK in steps.wanted and not self.committed:
                 self._tell(Step.ROLLBACK, When.BEFORE)
         finally:
             if self._committing is not None:
                 _roll_back(self._committing)
+            elif not self.committed and self._held is not None and isinstance(self.bind, Engine):
+                _roll_back_lightly(self._held)
             # A connection that is already dead can't roll back; the pool drops it.
             with suppress(DBAPIError):
                 super().close()
-        if Step.ROLLBACK in steps.wanted and not self._committed:
+        self.discarded = True
+        if Step.ROLLBACK in steps.wanted and not self.committed:
             self._tell(Step.ROLLBACK, When.AFTER)
 
     def commit(self) -> None:
@@ -231,6 +286,13 @@ def _roll_back(connection: Connection) -> None:
         driver.rollback()
     except Exception:  # noqa: BLE001 - whatever is wrong with it, nobody may use it again
         connection.invalidate()
+
+
+def _roll_back_lightly(connection: Connection) -> None:
+    # What is prepared on the connection stays so; whatever goes wrong, SQLAlchemy's own rollback comes next.
+    with suppress(Exception):
+        if not connection.invalidated and not connection.closed and connection.in_transaction():
+            roll_back(connection)
 
 
 def driver_in_transaction(connection: Connection) -> bool:

@@ -62,6 +62,7 @@ class OneCommand:
 
     def run(self, session: CommandSession) -> Outcome[Any]:
         """Run it, and commit it unless it is a replay."""
+        session.ends_with_the_command(self._commit_timeout)
         outcome = self._shell.run(self._plan, self._call, session)
         if not outcome.replayed:
             session.finish(self._commit_timeout)
