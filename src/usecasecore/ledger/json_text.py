@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json, to_jsonable_python
 
 __all__ = ["NotStorable", "canonical", "jsonable"]
 
@@ -40,6 +40,14 @@ def canonical(value: Any, *, depth: int = 32, items: int = 10_000) -> str:
         NotStorable: For NUL characters, lone surrogates, numbers that aren't finite, integers beyond 64 bits, and what
             exceeds the limits; with the path of the first one found.
     """
+    if type(value) is dict and depth > 1 and len(value) <= items and _is_plain(value, items):
+        try:
+            # The same text as below, in a third of the time: the two differ in floats only, and in what they refuse.
+            text = to_json({name: value[name] for name in sorted(value)}).decode()
+            if text.isascii() and "\\u0000" not in text:
+                return text
+        except ValueError:  # a lone surrogate, whose place is told below
+            pass
     _check(value, (), depth, items)
     return _encoder.encode(value)
 
@@ -59,6 +67,23 @@ def check_text(value: str) -> str | None:
         except UnicodeEncodeError:
             return "has a lone surrogate, which is no character"
     return None
+
+
+def _is_plain(value: dict[Any, Any], items: int) -> bool:
+    """Say of what the ledger mostly holds that it is that: names, integers, texts, and lists of them; texts are not looked into."""
+    for name in value:
+        if type(name) is not str:
+            return False
+    for member in value.values():
+        if type(member) is list:
+            if len(member) > items:
+                return False
+            for one in member:
+                if not (type(one) is str or one is None or (type(one) is int and -_INT64 <= one < _INT64)):
+                    return False
+        elif not (type(member) is str or member is None or (type(member) is int and -_INT64 <= member < _INT64)):
+            return False
+    return True
 
 
 def _check(value: Any, path: tuple[str | int, ...], depth: int, items: int) -> None:
