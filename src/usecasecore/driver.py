@@ -22,11 +22,13 @@ __all__ = [
     "CompiledSelect",
     "CompiledSql",
     "DriverSql",
+    "all_rows",
     "commit_with",
     "first_row",
     "is_unwatched",
     "roll_back",
     "row_count",
+    "row_count_of_many",
     "sole_row",
     "takes_commit_along",
     "typed_in_text",
@@ -180,6 +182,17 @@ def row_count(connection: Connection, text: str, parameters: Any, *, unwatched: 
     return _executed(connection, text, parameters, _count, unwatched)
 
 
+def all_rows(connection: Connection, text: str, parameters: Any) -> tuple[Sequence[Sequence[Any]], list[Any]]:
+    """Return all rows as the driver has them, and the driver's code for the type of each column; see `first_row`."""
+    return _executed(connection, text, parameters, _all_and_types)
+
+
+def row_count_of_many(connection: Connection, text: str, parameters: Sequence[Any]) -> int:
+    """Execute the statement for each of several parameter sets; return how many rows were changed in all; see `first_row`."""
+    with connection.exec_driver_sql(text, list(parameters)) as result:
+        return int(result.rowcount)
+
+
 def is_unwatched(connection: Connection) -> bool:
     """Say whether statements may go to the driver's cursor: see "How it works"."""
     if not unofficial.is_known() or unofficial.is_logged(connection):
@@ -215,6 +228,11 @@ def _first(source: Any) -> Any:
 def _first_and_types(source: Any) -> tuple[Any, list[Any]]:
     codes = [column[1] for column in getattr(source, "cursor", source).description]
     return source.fetchone(), codes
+
+
+def _all_and_types(source: Any) -> tuple[Any, list[Any]]:
+    codes = [column[1] for column in getattr(source, "cursor", source).description]
+    return source.fetchall(), codes
 
 
 def _count(source: Any) -> int:

@@ -28,13 +28,16 @@ from usecasecore import steps
 from usecasecore.context import Outcome
 from usecasecore.errors import AggregateBusy, Conflict, IdempotencyKeyReused, Rejected, ReplayIncompatible, UseCaseError
 from usecasecore.ledger.entries import Attempt, Entries, StoredResult
+from usecasecore.ledger.lines import Line
 from usecasecore.messages import Result
+from usecasecore.runtime.batch_lines import LineMaker
 from usecasecore.runtime.call import Call
 from usecasecore.runtime.changes import Changes
 from usecasecore.runtime.execute import decide, replay
 from usecasecore.runtime.faults import Fault, fault_of
+from usecasecore.runtime.folded_rows import FoldedRows
 from usecasecore.runtime.load import Loaded
-from usecasecore.runtime.locked_rows import LockedRows
+from usecasecore.runtime.locked_rows import Key, LockedRows
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.retry import Retry
 from usecasecore.runtime.session import CommandSession
@@ -87,6 +90,7 @@ class _One:
 
     place: int
     call: Call
+    row: Key
     alone: bool = False
 
 
@@ -127,7 +131,8 @@ class Batch:
         self.calls: list[Call | None] = []
         self._shell, self._plan, self._rows, self._manner = shell, plan, rows, manner
         self._pending: list[_One] = []
-        self._seen: set[Any] = set()
+        self._keys: set[str] = set()
+        self._seen: set[str] = set()
         self._skip_locked = manner.skip_locked
         self._spoke = False
         self._current: _One | None = None
@@ -138,12 +143,16 @@ class Batch:
 
     def takes(self, call: Call) -> bool:
         """Say whether a command may be added: none under its key, or on its aggregate, is in the batch yet."""
-        return self._seen.isdisjoint(self._marks(call))
+        return call.key.key not in self._keys and (self._rows is None or self._rows.mark_of(call) not in self._seen)
 
     def add(self, call: Call) -> None:
         """Add a command."""
-        self._seen.update(self._marks(call))
-        self._pending.append(_One(len(self.results), call))
+        self._keys.add(call.key.key)
+        row: Key = ()
+        if self._rows is not None:
+            row = self._rows.key_of(call)
+            self._seen.add(self._rows.mark_of(call))
+        self._pending.append(_One(len(self.results), call, row))
         self.results.append(None)
         self.calls.append(call)
 
@@ -194,10 +203,6 @@ class Batch:
             return True
         return False
 
-    def _marks(self, call: Call) -> tuple[Any, ...]:
-        key = ("key", call.key.key)
-        return (key,) if self._rows is None else (key, ("row", *map(str, self._rows.key_of(call))))
-
     def _all_alone(self) -> None:
         for one in self._pending:
             one.alone = True
@@ -208,18 +213,19 @@ class Batch:
         session.enter(Step.BEGIN)
         attempt.began = rows.begin(session, self._shell.lock_timeout)
         session.enter(Step.LOAD)
-        found = rows.lock(session, [one.call for one in together], skip_locked=self._skip_locked)
+        whose = together[0].call.asked.actor
+        found = rows.lock(session, [one.row for one in together], whose, skip_locked=self._skip_locked)
         session.enter(Step.IDEMPOTENCY)
         stored = self._stored(session, together)
-        self._miss(session, rows, attempt, [one for one in together if rows.key_of(one.call) not in found], stored)
+        self._miss(session, rows, attempt, [one for one in together if one.row not in found], stored)
         session.leave()
         with self._listening(session):
             for one in together:
                 if one.place in attempt.decided or one.alone:
                     continue
                 self._current = one
-                self._decide_one(session, attempt, one, found[rows.key_of(one.call)], stored.get(one.call.key.key))
-        if any(one.alone for one in together if rows.key_of(one.call) in found):
+                self._decide_one(session, attempt, one, found[one.row], stored.get(one.call.key.key))
+        if any(one.alone for one in together if one.row in found):
             raise _Anew
         self._current = None
         self._record(session, attempt, found)
@@ -239,9 +245,11 @@ class Batch:
         stored: dict[str, StoredResult],
     ) -> None:
         """Decide what to do about commands whose row was not locked."""
-        there = rows.there(session, [one.call for one in missed]) if missed and self._skip_locked else set()
+        there: set[Key] = set()
+        if missed and self._skip_locked:
+            there = rows.there(session, [one.row for one in missed], missed[0].call.asked.actor)
         for one in missed:
-            if rows.key_of(one.call) in there and one.call.key.key not in stored:
+            if one.row in there and one.call.key.key not in stored:
                 attempt.decided[one.place] = self._busy(one)
             else:
                 one.alone = True
@@ -347,18 +355,44 @@ class Batch:
             if self._values(accepted.aggregate) != accepted.values:  # a later command changed it too
                 self._fall_apart()
         session.enter(Step.FLUSH)
-        session.flush()
+        folded = self._folded(session, attempt)
+        folded.send(session.held) if folded is not None else session.flush()
         session.enter(Step.AUDIT)
         if attempt.accepted:
-            self._plan.store.write_many(
-                session.connection(), self._entries(session, attempt), began=attempt.began, enter=session.enter
-            )
+            self._write(session, attempt)
         if attempt.refused:
             self._plan.store.write_attempts(session.connection(), attempt.refused)
         session.leave()
         for accepted in attempt.accepted:
             call = accepted.one.call
             attempt.decided[accepted.one.place] = Outcome(accepted.result, call.key.key, False, accepted.version, call.command_id)
+
+    def _write(self, session: CommandSession, attempt: _Attempt) -> None:
+        plan, connection = self._plan, session.held
+        maker = LineMaker(plan, attempt.accepted[0].one.call.asked) if LineMaker.suits(plan) else None
+        lines = None if maker is None or steps.Record in steps.wanted else self._lines(maker, attempt)
+        if maker is None or lines is None:
+            entries = self._entries(session, attempt)
+            plan.store.write_many(connection, entries, began=attempt.began, enter=session.enter)
+        else:
+            plan.line_writer.write(connection, maker.shared, lines, began=attempt.began, enter=session.enter)
+
+    def _lines(self, maker: LineMaker, attempt: _Attempt) -> list[Line] | None:
+        made = []
+        for accepted in attempt.accepted:
+            self._current = accepted.one
+            line = maker.line(accepted.changes, accepted.result, accepted.version, accepted.detail)
+            if line is None:
+                return None
+            made.append(line)
+        self._current = None
+        return made
+
+    def _folded(self, session: CommandSession, attempt: _Attempt) -> FoldedRows | None:
+        aggregates = [one.aggregate for one in attempt.accepted]
+        kinds = set(map(type, aggregates))
+        folding = self._plan.rows_folding_of(kinds.pop()) if len(kinds) == 1 else None
+        return None if folding is None else folding.fold(session, session.held, aggregates)
 
     def _entries(self, session: CommandSession, attempt: _Attempt) -> list[Entries]:
         made = []

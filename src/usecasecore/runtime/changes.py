@@ -28,17 +28,14 @@ from usecasecore.runtime.plan import AggregatePlan, Plan
 from usecasecore.runtime.session import CommandSession
 from usecasecore.slots import lifecycle_firing
 
-__all__ = ["Changes", "Joined"]
+__all__ = ["Changes", "Joined", "Touched"]
 
 Joined: TypeAlias = Callable[[Command[Any], dict[str, Any], int], Result]
 """Runs a command inside of this one: takes it, what is said with it, and its place among those that were."""
 
-_SUSPECT = ("\\u0000", "NaN", "Infinity")
-"""What JSON text has in it where a value can't be stored, and seldom else: a quick look before a thorough one."""
-
 
 @dataclass(slots=True)
-class _Touched:
+class Touched:
     """An aggregate of this command."""
 
     aggregate: Any
@@ -118,7 +115,7 @@ class Changes:
     session: CommandSession
     join: Joined | None = None
     inner: int = 0
-    touched: list[_Touched] = field(default_factory=list)
+    touched: list[Touched] = field(default_factory=list)
     sent: list[_Sent] = field(default_factory=list)
     subject: Any = None
 
@@ -168,15 +165,15 @@ class Changes:
         finally:
             self.session.in_hand = in_hand
 
-    def _loaded(self, aggregate: Any, found: Loaded) -> _Touched:
+    def _loaded(self, aggregate: Any, found: Loaded) -> Touched:
         plan = self.plan.plan_of(type(aggregate))
         if any(aggregate is one for one in found.created):
             self._tell_created(aggregate, plan)
-            return _Touched(aggregate, plan, True, {}, 0, loaded=True)
+            return Touched(aggregate, plan, True, {}, 0, loaded=True)
         values = aggregate.__dict__
         before = {name: values[name] for name in plan.tracked if name in values}
         version = getattr(aggregate, plan.version)
-        return _Touched(aggregate, plan, False, before, version, loaded=True, sole=found.state is aggregate)
+        return Touched(aggregate, plan, False, before, version, loaded=True, sole=found.state is aggregate)
 
     def transition(self, aggregate: Any, lifecycle: Lifecycle, trigger: str, context: ExecutionContext) -> FiredTransition:
         """Fire a trigger and take note of the transition."""
@@ -216,7 +213,7 @@ class Changes:
         with self.session.inside():
             return self.join(command, said, self.inner)
 
-    def _touched(self, aggregate: Any) -> _Touched | None:
+    def _touched(self, aggregate: Any) -> Touched | None:
         return next((one for one in self.touched if one.aggregate is aggregate), None)
 
     def create(self, aggregate: Any) -> None:
@@ -233,7 +230,7 @@ class Changes:
         set_version(aggregate, plan.version, 1)
         self.session.add(aggregate)
         unique = self._assign_key(aggregate, plan)
-        self.touched.append(_Touched(aggregate, plan, True, {}, 0, unique=unique))
+        self.touched.append(Touched(aggregate, plan, True, {}, 0, unique=unique))
 
     def delete(self, aggregate: Any) -> None:
         """Delete a loaded aggregate; see `ExecutionContext.delete`."""
@@ -359,7 +356,7 @@ class Changes:
             if last:
                 set_version(one.aggregate, one.plan.version, one.version)
 
-    def _require_others_gone(self, returning: list[_Touched]) -> None:
+    def _require_others_gone(self, returning: list[Touched]) -> None:
         others = [*self.session.in_hand, *(one.aggregate for one in self.touched if one.deleted)]
         for one in returning:
             key = one.plan.id_of(one.aggregate)
@@ -406,7 +403,7 @@ class Changes:
                 version,
                 self.plan.result_type,
                 self.plan.result.result_version,
-                self._text_of(result),
+                self.text_of(result),
             ),
             created_at=call.now,
             expires_at=call.now + self.plan.keep_results,
@@ -438,17 +435,36 @@ class Changes:
     def _correlation_id(self) -> str:
         return self.call.asked.correlation_id or str(self.call.command_id)
 
-    def _audit(self, detail: dict[str, Any], messages: int) -> list[AuditEntry]:
+    def changes_of(self, one: Touched) -> str:
+        """Return what an aggregate's audit entry says of its columns, as JSON text.
+
+        Raises:
+            WrongResult: If it holds a value that can't be stored.
+        """
+        return self._redacted_text(_differences(one), one.plan.hidden)
+
+    def detail_of(self, one: Touched, detail: dict[str, Any]) -> str:
+        """Return the detail of an aggregate's audit entry as JSON text, with the transitions for which the entry has no columns left.
+
+        Raises:
+            WrongResult: If it holds a value that can't be stored, or what only the runtime writes.
+        """
+        return self._with_further(self._detail(detail), one.further)
+
+    def _detail(self, detail: dict[str, Any]) -> str:
         if FURTHER_TRANSITIONS in detail:
             wanted = f"audit detail without the key {FURTHER_TRANSITIONS!r}, under which the runtime writes transitions"
             raise WrongResult(use_case=self.plan.name, expected=wanted, got="one with it")
-        detail_text = self._redacted_text(detail)
+        return self._redacted_text(detail)
+
+    def _audit(self, detail: dict[str, Any], messages: int) -> list[AuditEntry]:
+        detail_text = self._detail(detail)
         if not self.touched:
             return [AuditEntry(id=uuid7(), detail=detail_text, messages=messages)]
         first, *others = self.touched
         return [self._audit_entry(first, detail_text, messages), *(self._audit_entry(one, "{}", 0) for one in others)]
 
-    def _audit_entry(self, one: _Touched, detail: str, messages: int) -> AuditEntry:
+    def _audit_entry(self, one: Touched, detail: str, messages: int) -> AuditEntry:
         source, dest = one.states()
         return AuditEntry(
             id=uuid7(),
@@ -460,13 +476,12 @@ class Changes:
             trigger=one.transition.trigger if one.transition else None,
             from_state=source,
             to_state=dest,
-            changes=self._redacted_text(_differences(one), one.plan.hidden),
+            changes=self.changes_of(one),
             detail=self._with_further(detail, one.further),
             messages=messages,
         )
 
     def _with_further(self, detail: str, further: list[FiredTransition]) -> str:
-        """Return the detail with the transitions for which the entry has no columns left."""
         if not further:
             return detail
         return canonical({**json.loads(detail), FURTHER_TRANSITIONS: [as_json(made) for made in further]})
@@ -517,29 +532,29 @@ class Changes:
                     aggregate_id=one.plan.id_of(one.aggregate) if one else None,
                     version=one.version if one else None,
                     ordinal=one.next_ordinal() if one else ordinal,
-                    payload=self._text_of(sent.message),
+                    payload=self.text_of(sent.message),
                     available_at=sent.available_at,
                 )
             )
         return messages
 
-    def _about(self, aggregate: object | None) -> _Touched | None:
+    def _about(self, aggregate: object | None) -> Touched | None:
         if aggregate is not None:
             return self._touched(aggregate)
         if self.subject is not None:
             return self._touched(self.subject)
         return next((one for one in self.touched if not one.loaded), None)
 
-    def _automatic(self, one: _Touched, made: FiredTransition | None) -> OutboxMessage:
+    def _automatic(self, one: Touched, made: FiredTransition | None) -> OutboxMessage:
         if made is None:
             return self._automatic_about(one, "created")
         return self._event(one, f"transition.{made.trigger}", as_json(made))
 
-    def _automatic_about(self, one: _Touched, what: str) -> OutboxMessage:
+    def _automatic_about(self, one: Touched, what: str) -> OutboxMessage:
         states = {each.name: each.initial if one.created else each.state_of(one.aggregate) for each in one.plan.lifecycles}
         return self._event(one, what, {"states": states})
 
-    def _event(self, one: _Touched, what: str, facts: dict[str, Any]) -> OutboxMessage:
+    def _event(self, one: Touched, what: str, facts: dict[str, Any]) -> OutboxMessage:
         key = one.plan.id_of(one.aggregate)
         payload = {"id": key, "version": one.version, **facts}
         return OutboxMessage(
@@ -555,13 +570,19 @@ class Changes:
             available_at=self.call.now,
         )
 
-    def _text_of(self, message: Result | DomainEvent | Job) -> str:
+    def text_of(self, message: Result | DomainEvent | Job) -> str:
+        """Return a result, an event or a job as JSON text.
+
+        Raises:
+            WrongResult: If it has no such form, or holds a value that can't be stored.
+        """
         name = type(message).__name__
         try:
             text = message.model_dump_json(warnings="error")
         except (PydanticSerializationError, RecursionError, ValueError, TypeError) as error:
             raise WrongResult(use_case=self.plan.name, expected=f"a {name} that has a JSON form", got=str(error)) from error
-        if any(sign in text for sign in _SUSPECT):
+        # What JSON text has in it where a value can't be stored, and seldom else: a quick look before a thorough one.
+        if "\\u0000" in text or "NaN" in text or "Infinity" in text:
             try:
                 canonical(message.model_dump(mode="json"), depth=100, items=1_000_000)
             except NotStorable as error:
@@ -569,7 +590,7 @@ class Changes:
         return text
 
 
-def _differences(one: _Touched) -> dict[str, Any]:
+def _differences(one: Touched) -> dict[str, Any]:
     """Return attribute -> [before, after] for each column that changed; of a new or deleted aggregate, all that are set."""
     values = {} if one.deleted else sa_inspect(one.aggregate).dict
     own = {lifecycle.column for lifecycle in one.plan.lifecycles} if one.created else set()

@@ -60,6 +60,9 @@ class Folding:
         self._processors: dict[Any, Any] = {
             column: column.type.dialect_impl(dialect).bind_processor(dialect) for column in mapper.columns
         }
+        self._is_equal = {key: mapper.class_manager[key].impl.is_equal for key in self._settable}
+        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._sent_of: dict[tuple[str, ...], list[Any]] = {}
         self._texts: dict[tuple[str, ...], tuple[str, tuple[str, ...] | None]] = {}
 
     @classmethod
@@ -115,6 +118,67 @@ class Folding:
         self._mapper.dispatch.before_update(self._mapper, connection, state)
         return Folded(sent, session, state)
 
+    def changed(self, state: InstanceState[Any]) -> tuple[str, ...] | None:
+        """Return the attributes that a flush would write of an object that is unwritten; None where it would do more, or nothing."""
+        committed, held = state.committed_state, state.dict
+        if state.__dict__.get("_pending_mutations"):
+            return None
+        changed = []
+        for key, before in committed.items():
+            is_equal = self._is_equal.get(key)
+            value = held.get(key)
+            if is_equal is None or isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+                return None
+            if is_equal(value, before) is not True:
+                changed.append(key)
+        found = tuple(changed)
+        # In the order of the columns, whatever the order in which they were set.
+        known = self._orders.get(found)
+        if known is None:
+            known = self._orders[found] = tuple([key for key in self._settable if key in changed])
+        return known or None
+
+    def row(self, state: InstanceState[Any], names: tuple[str, ...]) -> tuple[Any, ...] | None:
+        """Return the values of the primary key, and then of these attributes, as the driver takes them; None where one doesn't fit."""
+        if state.key is None:
+            return None
+        held = state.dict
+        try:
+            values = [*state.key[1], *[held[name] for name in names]]
+            return tuple(
+                [value if sent is None else sent(value) for sent, value in zip(self._sent_as(names), values, strict=True)]
+            )
+        except Exception:  # noqa: BLE001 - the flush fails over the same value, in the way that is known
+            return None
+
+    def columns(self, names: tuple[str, ...]) -> tuple[list[Any], list[Any]]:
+        """Return the columns of the primary key, and of these attributes."""
+        return list(self._keys), [self._settable[name] for name in names]
+
+    def parameters(self, names: tuple[str, ...]) -> list[str]:
+        """Return the names of the UPDATE's parameters, in the order of `row`."""
+        return [*(f"{_KEY}{place}" for place in range(len(self._keys))), *(f"{_SET}{place}" for place in range(len(names)))]
+
+    def compiled(self, names: tuple[str, ...]) -> tuple[str, tuple[str, ...] | None]:
+        """Return the UPDATE of one row as text, and the order of its parameters; None where the driver takes them by name."""
+        table = self._mapper.local_table
+        assert isinstance(table, Table)
+        same_row = [column == bindparam(f"{_KEY}{place}", type_=column.type) for place, column in enumerate(self._keys)]
+        changed = {
+            self._settable[name].name: bindparam(f"{_SET}{place}", type_=self._settable[name].type)
+            for place, name in enumerate(names)
+        }
+        compiled: Any = update(table).where(*same_row).values(changed).compile(dialect=self._dialect)
+        order = None if compiled.positiontup is None else tuple(compiled.positiontup)
+        return compiled.string, order
+
+    def _sent_as(self, names: tuple[str, ...]) -> list[Any]:
+        known = self._sent_of.get(names)
+        if known is None:
+            keys, changed = self.columns(names)
+            known = self._sent_of[names] = [self._processors[column] for column in (*keys, *changed)]
+        return known
+
     def _would_only_update(self, session: Session, connection: Connection, aggregate: Any, state: InstanceState[Any]) -> bool:
         if session.new or session.deleted or list(session.dirty) != [aggregate] or session.in_nested_transaction():
             return False
@@ -131,20 +195,8 @@ class Folding:
     def _text(self, names: tuple[str, ...]) -> tuple[str, tuple[str, ...] | None] | None:
         known = self._texts.get(names)
         if known is None and len(self._texts) < MOST_TEXTS:
-            known = self._texts[names] = self._compiled(names)
+            known = self._texts[names] = self.compiled(names)
         return known
-
-    def _compiled(self, names: tuple[str, ...]) -> tuple[str, tuple[str, ...] | None]:
-        table = self._mapper.local_table
-        assert isinstance(table, Table)
-        same_row = [column == bindparam(f"{_KEY}{place}", type_=column.type) for place, column in enumerate(self._keys)]
-        changed = {
-            self._settable[name].name: bindparam(f"{_SET}{place}", type_=self._settable[name].type)
-            for place, name in enumerate(names)
-        }
-        compiled: Any = update(table).where(*same_row).values(changed).compile(dialect=self._dialect)
-        order = None if compiled.positiontup is None else tuple(compiled.positiontup)
-        return compiled.string, order
 
     def _values(self, changed: list[str], held: dict[str, Any], identity: tuple[Any, ...]) -> dict[str, Any]:
         values = {f"{_KEY}{place}": self._sent(column, identity[place]) for place, column in enumerate(self._keys)}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from pydantic_core import to_json
@@ -36,8 +37,11 @@ from sqlalchemy import (
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.orm import Mapper
 
+from usecasecore.context import Actor
 from usecasecore.ledger.store import PostgresStore
 from usecasecore.runtime.call import Call
+from usecasecore.runtime.lean_load import LeanLoad, plain_select
+from usecasecore.runtime.lean_rows import LeanRows
 from usecasecore.runtime.load import of_tenant, unjoined
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.session import CommandSession
@@ -60,14 +64,22 @@ class LockedRows:
         self._columns = tuple(plan.registration.keys)
         self._fields = tuple(plan.registration.keys.values())
         self._ordered = isinstance(plan.store, PostgresStore) and all(type(one.type) in _CARRIED for one in self._primary())
-        self._statements = {skip: self._locking(skip) for skip in (False, True)}
+        self._statements = {skip: self._asked_by_session(skip) for skip in (False, True)}
+        self._lean = {skip: self._leanly(skip) for skip in (False, True)}
+        one, *more = self._columns
+        # `attrgetter` of one name returns the value, of several a tuple.
+        self._of_object = attrgetter(*self._columns) if more else lambda aggregate: (getattr(aggregate, one),)
         keys: Any = select(*self._keys()).where(self._among())
         self._plain = of_tenant(keys, self._aggregate, plan.tenancy)
 
     def key_of(self, call: Call) -> Key:
         """Return the values by which a command names its row."""
         command = call.command
-        return tuple(getattr(command, field) for field in self._fields)
+        return tuple([getattr(command, field) for field in self._fields])
+
+    def mark_of(self, call: Call) -> str:
+        """Return a text that two commands on the same row have in common."""
+        return "\0".join([str(value) for value in self.key_of(call)])
 
     def begin(self, session: CommandSession, lock_timeout: str) -> datetime | None:
         """Set how long to wait for locks; return when the transaction began, where the database tells."""
@@ -77,22 +89,38 @@ class LockedRows:
         began: datetime = connection.execute(_BEGUN, {"lock_timeout": lock_timeout}).one()[1]
         return began
 
-    def lock(self, session: CommandSession, calls: Sequence[Call], *, skip_locked: bool) -> dict[Key, Any]:
+    def lock(self, session: CommandSession, keys: Sequence[Key], whose: Actor, *, skip_locked: bool) -> dict[Key, Any]:
         """Return key -> aggregate, locked and as it is now.
 
         Raises:
             StatementError: If a row is locked for longer than the timeout; or for a value that the key's column can't hold.
         """
-        found = session.execute(self._statements[skip_locked], self._parameters(calls)).scalars()
-        return {tuple(getattr(one, name) for name in self._columns): one for one in found}
+        parameters = self._parameters(keys, whose)
+        lean = self._lean[skip_locked]
+        found = lean.objects(session, parameters) if lean is not None else None
+        if found is None:
+            found = list(session.execute(self._statements[skip_locked], parameters).scalars())
+        of_object = self._of_object
+        return {of_object(one): one for one in found}
 
-    def there(self, session: CommandSession, calls: Sequence[Call]) -> set[Key]:
+    def there(self, session: CommandSession, keys: Sequence[Key], whose: Actor) -> set[Key]:
         """Return the keys of the rows that are there, locked or not."""
-        parameters = {"uc_keys": self._values(calls), **self._whose(calls)}
+        parameters = {"uc_keys": self._values(keys), **self._whose(whose)}
         return {tuple(row) for row in session.connection().execute(self._plain, parameters)}
 
-    def _locking(self, skip_locked: bool) -> Select[Any]:
-        statement = select(self._aggregate)
+    def _asked_by_session(self, skip_locked: bool) -> Select[Any]:
+        statement = self._locking(skip_locked, select(self._aggregate))
+        return unjoined(statement.execution_options(populate_existing=True), self._aggregate)
+
+    def _leanly(self, skip_locked: bool) -> LeanRows | None:
+        mapper: Mapper[Any] = sa_inspect(self._aggregate)
+        dialect = self._plan.store.dialect
+        if not LeanLoad.suits(mapper, dialect):
+            return None
+        statement = self._locking(skip_locked, plain_select(mapper).select_from(mapper.local_table))
+        return LeanRows(mapper, statement, dialect, one_text=self._ordered)
+
+    def _locking(self, skip_locked: bool, statement: Select[Any]) -> Select[Any]:
         if self._ordered:
             kinds = [column(f"k{number}", one.type) for number, one in enumerate(self._primary())]
             keys = (
@@ -105,20 +133,18 @@ class LockedRows:
         else:
             statement = statement.where(self._among()).order_by(*self._keys())
         statement = of_tenant(statement, self._aggregate, self._plan.tenancy)
-        statement = statement.with_for_update(key_share=True, of=self._aggregate, skip_locked=skip_locked)
-        return unjoined(statement.execution_options(populate_existing=True), self._aggregate)
+        return statement.with_for_update(key_share=True, of=self._aggregate, skip_locked=skip_locked)
 
-    def _parameters(self, calls: Sequence[Call]) -> dict[str, Any]:
+    def _parameters(self, keys: Sequence[Key], whose: Actor) -> dict[str, Any]:
         if not self._ordered:
-            return {"uc_keys": self._values(calls), **self._whose(calls)}
+            return {"uc_keys": self._values(keys), **self._whose(whose)}
         # The order of `Loader`: by the text of what it looks for.
-        keys = sorted((self.key_of(call) for call in calls), key=lambda key: str(dict(zip(self._columns, key, strict=True))))
+        keys = sorted(keys, key=lambda key: str(dict(zip(self._columns, key, strict=True))))
         rows = [{**{f"k{number}": value for number, value in enumerate(key)}, "place": place} for place, key in enumerate(keys)]
-        return {"uc_keys": to_json(rows).decode(), **self._whose(calls)}
+        return {"uc_keys": to_json(rows).decode(), **self._whose(whose)}
 
-    def _values(self, calls: Sequence[Call]) -> list[Any]:
-        keys = [self.key_of(call) for call in calls]
-        return [key[0] for key in keys] if len(self._columns) == 1 else keys
+    def _values(self, keys: Sequence[Key]) -> list[Any]:
+        return [key[0] for key in keys] if len(self._columns) == 1 else list(keys)
 
     def _among(self) -> Any:
         keys = self._keys()
@@ -131,8 +157,8 @@ class LockedRows:
         mapper: Mapper[Any] = sa_inspect(self._aggregate)
         return [mapper.attrs[name].columns[0] for name in self._columns]
 
-    def _whose(self, calls: Sequence[Call]) -> dict[str, Any]:
+    def _whose(self, whose: Actor) -> dict[str, Any]:
         tenancy = self._plan.tenancy
         if tenancy is None or not tenancy.scopes(self._aggregate):
             return {}
-        return {"uc_row_tenant": tenancy.value(self._aggregate, calls[0].asked.actor)}
+        return {"uc_row_tenant": tenancy.value(self._aggregate, whose)}

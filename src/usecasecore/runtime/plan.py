@@ -13,10 +13,12 @@ from sqlalchemy.orm import Mapper
 
 from usecasecore.errors import DomainError
 from usecasecore.ledger.store import Store
+from usecasecore.ledger.write_lines import LineWriter, line_writer
 from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
 from usecasecore.messages import Command, DomainEvent, Job, Result, personal_subjects, sensitive_fields
 from usecasecore.policy import Policy
 from usecasecore.registration import Registration, positional
+from usecasecore.runtime.folded_rows import RowsFolding
 from usecasecore.runtime.folding import Folding
 from usecasecore.runtime.load import Loader, loader_for
 from usecasecore.runtime.reading import ReadingLoader
@@ -113,6 +115,7 @@ class Plan:
         self._fold_updates = fold_updates
         self._plans: dict[type, AggregatePlan] = {}
         self._foldings: dict[type, Folding | None] = {}
+        self._rows_foldings: dict[type, RowsFolding | None] = {}
 
     @cached_property
     def aggregate(self) -> AggregatePlan | None:
@@ -124,6 +127,11 @@ class Plan:
         """How the aggregate is found, locked and checked against the key."""
         version = None if self.aggregate is None else self.aggregate.version
         return loader_for(self.registration, version, self.store, self.tenancy)
+
+    @cached_property
+    def line_writer(self) -> LineWriter:
+        """What writes the lines of a batch."""
+        return line_writer(self.store)
 
     @cached_property
     def reader(self) -> ReadingLoader:
@@ -150,6 +158,14 @@ class Plan:
         if mapped not in self._foldings:
             self._foldings[mapped] = Folding.of(self.plan_of(mapped).mapper, self.store.dialect)
         return self._foldings[mapped]
+
+    def rows_folding_of(self, mapped: type) -> RowsFolding | None:
+        """Return how the UPDATEs of many rows of a mapped class are made one; None where they are not."""
+        if mapped not in self._rows_foldings:
+            folding = self.folding_of(mapped)
+            rows = None if folding is None else RowsFolding(folding, self.plan_of(mapped).mapper, self.store.dialect)
+            self._rows_foldings[mapped] = rows
+        return self._rows_foldings[mapped]
 
     def may_return(self, plan: AggregatePlan) -> bool:
         """Say whether a new aggregate may have the key of one that was deleted."""

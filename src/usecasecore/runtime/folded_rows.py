@@ -1,0 +1,207 @@
+"""Folds the UPDATEs of a batch: in the place of a flush, which prepares each row by itself, a statement for all of them.
+
+How it works. What `Folding` asks of one row is asked of each: where the flush would do anything but an UPDATE of plain columns by
+the primary key, all are flushed. On SQLite the UPDATE is the one that `Folding` makes, executed for each row. On PostgreSQL the
+rows travel as one JSON array, which an UPDATE .. FROM reads, a statement for each set of changed columns. That is for values that
+JSON carries to their column's type for certain (`_CARRIERS`); with any other in the batch, all are flushed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import to_json
+from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.exc import StaleDataError
+
+from usecasecore import unofficial
+from usecasecore.driver import DriverSql, row_count, row_count_of_many
+from usecasecore.ledger.write_sql import Places
+from usecasecore.runtime.folding import MOST_TEXTS, Folding
+
+__all__ = ["FoldedRows", "RowsFolding"]
+
+_Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedRows:
+    """UPDATEs that the session need not flush any more.
+
+    Attributes:
+        statements: The statements, each with its rows.
+    """
+
+    statements: Sequence[_Folded]
+    _session: Session
+    _states: Sequence[InstanceState[Any]]
+
+    def send(self, connection: Connection) -> None:
+        """Update the rows, and make the objects what they are after a flush.
+
+        Raises:
+            StaleDataError: If one of the rows is not there.
+            DBAPIError: As SQLAlchemy raises it.
+        """
+        for one in self.statements:
+            found = one.update.send(connection, one.sent)
+            if found != one.rows:
+                raise StaleDataError(f"the UPDATE of {one.rows} rows matched {found}")
+        for state in self._states:
+            unofficial.settle(state, self._session)
+
+
+class RowsFolding:
+    """What is known of a mapped class whose UPDATEs can be folded."""
+
+    def __init__(self, folding: Folding, mapper: Mapper[Any], dialect: Dialect) -> None:
+        self._folding, self._mapper, self._dialect = folding, mapper, dialect
+        self._updates: dict[tuple[str, ...], _Update] = {}
+
+    def fold(self, session: Session, connection: Connection, aggregates: Sequence[Any]) -> FoldedRows | None:
+        """Return the UPDATEs that the session's flush would send; None where the flush would do anything else.
+
+        Args:
+            session: That has changed these and nothing else.
+            connection: Of the session.
+            aggregates: Objects of one class.
+
+        Raises:
+            StateWriteRefused: If a protected column was changed past the runtime.
+        """
+        states = [instance_state(one) for one in aggregates]
+        if not self._would_only_update(session, connection, states):
+            return None
+        groups: dict[tuple[str, ...], list[_Row]] = {}
+        for state in states:
+            changed = self._folding.changed(state)
+            row = None if changed is None else self._folding.row(state, changed)
+            if changed is None or row is None:
+                return None
+            groups.setdefault(changed, []).append(row)
+        folded = []
+        for names, rows in groups.items():
+            update = self._update(names)
+            sent = None if update is None else update.encoded(rows)
+            if update is None or sent is None:
+                return None
+            folded.append(_Folded(update, sent, len(rows)))
+        # The last thing, because it uses up what the runtime granted: after it nothing may fall back to the flush.
+        before_update = self._mapper.dispatch.before_update
+        for state in states:
+            before_update(self._mapper, connection, state)
+        return FoldedRows(folded, session, states)
+
+    def _would_only_update(self, session: Session, connection: Connection, states: Sequence[InstanceState[Any]]) -> bool:
+        if session.new or session.deleted or session.in_nested_transaction():
+            return False
+        if {id(one) for one in session.dirty} != {id(state.obj()) for state in states}:
+            return False
+        alone = Folding.listener(self._mapper, session) is None
+        return alone and not connection.get_execution_options().get("schema_translate_map")
+
+    def _update(self, names: tuple[str, ...]) -> _Update | None:
+        known = self._updates.get(names)
+        if known is None and len(self._updates) < MOST_TEXTS:
+            make = _EachRow if self._dialect.name == "sqlite" else _AllRows
+            known = self._updates[names] = make(self._folding, self._mapper, self._dialect, names)
+        return known
+
+
+class _EachRow:
+    """The UPDATE of one row, executed for each."""
+
+    def __init__(self, folding: Folding, mapper: Mapper[Any], dialect: Dialect, names: tuple[str, ...]) -> None:
+        self._text, order = folding.compiled(names)
+        assert order is not None
+        known = folding.parameters(names)
+        self._places = [known.index(name) for name in order]
+
+    def encoded(self, rows: Sequence[_Row]) -> Sequence[_Row] | None:
+        return [tuple([row[place] for place in self._places]) for row in rows]
+
+    def send(self, connection: Connection, rows: Sequence[_Row]) -> int:
+        return row_count_of_many(connection, self._text, rows)
+
+
+class _AllRows:
+    """One UPDATE of all the rows that it is given as a JSON array."""
+
+    def __init__(self, folding: Folding, mapper: Mapper[Any], dialect: Dialect, names: tuple[str, ...]) -> None:
+        table = mapper.local_table
+        assert isinstance(table, Table)
+        preparer = dialect.identifier_preparer
+        keys, changed = folding.columns(names)
+        quoted = [preparer.quote(column.name) for column in (*keys, *changed)]
+        kinds = [str(column.type.compile(dialect)) for column in (*keys, *changed)]
+        fields = [f"c{place}" for place in range(len(quoted))]
+        places = Places(dialect.paramstyle)
+        carried = ", ".join(f"{field} {_declared(kind)}" for field, kind in zip(fields, kinds, strict=True))
+        pairs = list(zip(quoted, fields, strict=True))
+        changes = ", ".join(f"{name} = uc_rows.{field}" for name, field in pairs[len(keys) :])
+        same = " and ".join(f"uc_row.{name} = uc_rows.{field}" for name, field in pairs[: len(keys)])
+        text = (
+            f"update {preparer.format_table(table)} as uc_row set {changes} "
+            f"from json_to_recordset({places('rows')}::text::json) as uc_rows({carried}) where {same}"
+        )
+        self._sql = DriverSql(text, places.order)
+        self._fields = fields
+        self._carriers = [_CARRIERS.get(kind.partition("(")[0], {}) for kind in kinds]
+
+    def encoded(self, rows: Sequence[_Row]) -> str | None:
+        carried: list[dict[str, Any]] = []
+        fields, carriers = self._fields, self._carriers
+        try:
+            for row in rows:
+                values = [
+                    None if value is None else carrier[type(value)](value) for carrier, value in zip(carriers, row, strict=True)
+                ]
+                carried.append(dict(zip(fields, values, strict=True)))
+            text = to_json(carried).decode()
+        except (KeyError, ValueError):  # a value that isn't carried for certain, a lone surrogate
+            return None
+        return None if "\\u0000" in text else text
+
+    def send(self, connection: Connection, rows: str) -> int:
+        return row_count(connection, self._sql.text, self._sql.parameters({"rows": rows}))
+
+
+_Update = _EachRow | _AllRows
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    update: Any
+    sent: Any
+    rows: int
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_CARRIERS: dict[str, dict[type, Callable[[Any], Any]]] = {
+    "SMALLINT": {int: _as_it_is},
+    "INTEGER": {int: _as_it_is},
+    "BIGINT": {int: _as_it_is},
+    "NUMERIC": {int: _as_it_is, Decimal: str},
+    "BOOLEAN": {bool: _as_it_is},
+    "VARCHAR": {str: _as_it_is},
+    "TEXT": {str: _as_it_is},
+    "UUID": {UUID: str, str: _as_it_is},
+    "DATE": {date: str},
+    "TIMESTAMP WITH TIME ZONE": {datetime: str},
+}
+"""The types of columns that JSON carries values to as the driver would: for each type of Python's, how the value gets there."""
+
+
+def _declared(kind: str) -> str:
+    # Without the length: the assignment refuses what is too long, a declaration would cut it off.
+    return "text" if kind.startswith("VARCHAR") else kind

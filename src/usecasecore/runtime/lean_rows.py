@@ -1,0 +1,71 @@
+"""Loads the rows of a batch past the ORM's query, as `lean_load` does with a single one: a class that is its columns, nobody listening.
+
+How it works. The statement is the batch's own, with the columns in the place of the class. Where it is one text, whatever the
+rows, it goes to the driver; else through SQLAlchemy's core. What stands in the way of `LeanLoad` stands in the way here, and so
+does anything that the session has already: then the session is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Select
+from sqlalchemy.orm import Mapper
+
+from usecasecore import unofficial
+from usecasecore.driver import CompiledSql, all_rows
+from usecasecore.runtime.lean_load import LeanLoad
+from usecasecore.runtime.session import CommandSession
+
+__all__ = ["LeanRows"]
+
+
+class LeanRows:
+    """The rows that a SELECT of a class's columns finds, made the objects that a query of the class would return."""
+
+    def __init__(self, mapper: Mapper[Any], statement: Select[Any], dialect: Dialect, *, one_text: bool) -> None:
+        self._mapper, self._statement = mapper, statement
+        self._names = [mapper.get_property_by_column(column).key for column in statement.selected_columns]
+        self._keys = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+        self._types = [column.type.dialect_impl(dialect) for column in statement.selected_columns]
+        self._dialect = dialect
+        self._compiled = CompiledSql(statement, dialect) if one_text else None
+        self._received: list[tuple[int, Callable[[Any], Any]]] | None = None
+
+    def objects(self, session: CommandSession, parameters: Mapping[str, Any]) -> list[Any] | None:
+        """Return the objects; None where the session has to be asked for them.
+
+        Raises:
+            StatementError: As SQLAlchemy raises it.
+        """
+        connection = session.held
+        if not self._is_right_for(session, connection):
+            return None
+        return [self._object(session, dict(zip(self._names, row, strict=True))) for row in self._rows(connection, parameters)]
+
+    def _is_right_for(self, session: CommandSession, connection: Connection) -> bool:
+        listener = LeanLoad.listener(self._mapper, session)
+        heard = connection.dispatch.before_execute or connection.dispatch.after_execute
+        translated = connection.get_execution_options().get("schema_translate_map")
+        return not (listener or heard or translated or any(True for _ in session))
+
+    def _rows(self, connection: Connection, parameters: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
+        if self._compiled is None:
+            return connection.execute(self._statement, dict(parameters))
+        rows, codes = all_rows(connection, self._compiled.text, self._compiled.parameters(parameters))
+        if self._received is None:
+            processors = (one.result_processor(self._dialect, code) for one, code in zip(self._types, codes, strict=True))
+            self._received = [(place, process) for place, process in enumerate(processors) if process is not None]
+        return [self._in_python(self._received, row) for row in rows] if self._received else rows
+
+    @staticmethod
+    def _in_python(received: Iterable[tuple[int, Callable[[Any], Any]]], row: Sequence[Any]) -> Sequence[Any]:
+        values = list(row)
+        for place, process in received:
+            values[place] = process(values[place])
+        return values
+
+    def _object(self, session: CommandSession, held: dict[str, Any]) -> Any:
+        identity = self._mapper.identity_key_from_primary_key(tuple([held[key] for key in self._keys]))
+        return unofficial.load_instance(session, self._mapper, identity, held)
