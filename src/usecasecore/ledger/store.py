@@ -40,7 +40,17 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
 
-from usecasecore.driver import CompiledSelect, CompiledSql, DriverSql, commit_with, first_row, is_unwatched, row_count, sole_row
+from usecasecore.driver import (
+    CompiledSelect,
+    CompiledSql,
+    DriverSql,
+    all_rows,
+    commit_with,
+    first_row,
+    is_unwatched,
+    row_count,
+    sole_row,
+)
 from usecasecore.errors import DefinitionError
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, entry_hash, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
@@ -249,6 +259,7 @@ class PostgresStore(Store):
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
         super().__init__(tables, dialect)
         self._claim = CompiledSql(_claim(tables), dialect)
+        self._looked_up_many = CompiledSql(_look_up_array(tables), dialect)
         self._statements: dict[tuple[bool, bool, bool, str], DriverSql] = {}
 
     def claim(
@@ -293,6 +304,12 @@ class PostgresStore(Store):
     ) -> None:
         """Write everything in one statement; see `Store.write`."""
         self._write(connection, (entries,), began, claimed, enter, update, commit)
+
+    def look_up_many(self, connection: Connection, keys: Sequence[IdempotencyKey]) -> dict[str, StoredResult]:
+        """Return what is stored, with the keys as one JSON array: the text stays short; see `Store.look_up_many`."""
+        parameters = {**key_parameters(keys[0]), "uc_key": to_json([one.key for one in keys]).decode()}
+        rows, _ = all_rows(connection, self._looked_up_many.text, self._looked_up_many.parameters(parameters))
+        return {key: stored_of(stored) for key, *stored in rows}
 
     def write_many(self, connection: Connection, many: Sequence[Entries], *, began: datetime | None, enter: Enter) -> None:
         """Write everything in one statement; see `Store.write_many`."""
@@ -371,6 +388,14 @@ def _look_up_many(tables: LedgerTables) -> Any:
     same = (columns[name] == bindparam(f"uc_{name}") for name in ("tenant", "actor", "use_case"))
     wanted = (columns.key, *(columns[name] for name in STORED))
     return select(*wanted).where(*same, columns.key.in_(bindparam("uc_key", expanding=True)))
+
+
+def _look_up_array(tables: LedgerTables) -> Any:
+    columns = tables.idempotency.c
+    same = (columns[name] == bindparam(f"uc_{name}") for name in ("tenant", "actor", "use_case"))
+    keys = func.json_array_elements_text(cast(bindparam("uc_key", type_=Text()), JSON)).table_valued("value").render_derived()
+    wanted = (columns.key, *(columns[name] for name in STORED))
+    return select(*wanted).join(keys, columns.key == keys.c.value).where(*same)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Writes the lines of a batch: on PostgreSQL by one statement, on SQLite by one for each table, executed for each row.
 
 How it works on PostgreSQL. There are two JSON arrays, of lines and of messages, whose members have short names and hold what
-differs; the rest are parameters. A message finds what its line knows by the place of the line. What the statement
+differs, and an object of the rest. A message finds what its line knows by the place of the line. What the statement
 does with them is what that of a single command does, see `write_sql`; chains and clock included. On SQLite the write lock is
 held, so the heads can be read for all before anything is written.
 """
@@ -9,6 +9,7 @@ held, so the heads can be read for all before anything is written.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
@@ -58,12 +59,11 @@ class _PostgresLines:
         self, connection: Connection, shared: Shared, lines: Sequence[Line], *, began: datetime | None, enter: Enter
     ) -> None:
         bodies = Bodies(shared)
-        values: dict[str, Any] = {name: getattr(shared, name) for name in _PARAMETERS}
+        values: dict[str, Any] = {"began": began, "shared": to_json({**asdict(shared), "mark": MARK}).decode()}
         values["lines"] = to_json([_line(place, line, bodies) for place, line in enumerate(lines)]).decode()
         enter(Step.MESSAGES)
         values["messages"] = to_json(_messages(lines)).decode()
         enter(Step.RESULT)
-        values["began"] = began
         kept, same = sole_row(connection, self._sql.text, self._sql.parameters(values))
         if not same:
             raise TransactionGone
@@ -112,19 +112,9 @@ def _messages(lines: Iterable[Line]) -> list[dict[str, Any]]:
     ]
 
 
-_PARAMETERS = (
-    "tenant",
-    "actor",
-    "on_behalf_of",
-    "use_case",
-    "reason",
-    "request_id",
-    "correlation_id",
-    "causation_id",
-    "aggregate",
-    "headers",
-    "result_type",
-    "result_version",
+_SHARED = (
+    "tenant text, actor text, on_behalf_of text, use_case text, reason text, request_id text, correlation_id text, "
+    "causation_id text, aggregate text, headers text, result_type text, result_version int, mark text"
 )
 _LINE = (
     "p int, i uuid, c uuid, k text, g text, a text, v bigint, l text, t text, f text, d text, m text, x text, z text, r text, "
@@ -132,15 +122,15 @@ _LINE = (
 )
 _MESSAGE = "p int, i uuid, k text, t text, s int, n int, y text, w timestamptz"
 _KEY = {
-    "tenant": "coalesce({tenant}, '')",
-    "actor": "{actor}",
-    "use_case": "{use_case}",
+    "tenant": "coalesce(shared.tenant, '')",
+    "actor": "shared.actor",
+    "use_case": "shared.use_case",
     "key": "k",
     "fingerprint": "decode(g, 'hex')",
     "command_id": "c",
     "version": "v",
-    "result_type": "{result_type}",
-    "result_version": "{result_version}::int",
+    "result_type": "shared.result_type",
+    "result_version": "shared.result_version",
     "result": "r",
     "created_at": "o",
     "expires_at": "e",
@@ -148,13 +138,13 @@ _KEY = {
 _AUDIT = {
     "id": "i",
     "command_id": "c",
-    "use_case": "{use_case}",
-    "tenant": "{tenant}",
-    "actor": "{actor}",
-    "on_behalf_of": "{on_behalf_of}",
-    "reason": "{reason}",
+    "use_case": "shared.use_case",
+    "tenant": "shared.tenant",
+    "actor": "shared.actor",
+    "on_behalf_of": "shared.on_behalf_of",
+    "reason": "shared.reason",
     "kind": "'change'",
-    "aggregate": "{aggregate}",
+    "aggregate": "shared.aggregate",
     "aggregate_id": "a",
     "version": "v",
     "lifecycle": "l",
@@ -164,9 +154,9 @@ _AUDIT = {
     "command": "m::json",
     "changes": "x::json",
     "detail": "z::json",
-    "request_id": "{request_id}",
-    "correlation_id": "replace({correlation_id}, '{mark}', c::text)",
-    "causation_id": "{causation_id}",
+    "request_id": "shared.request_id",
+    "correlation_id": "replace(shared.correlation_id, shared.mark, c::text)",
+    "causation_id": "shared.causation_id",
     "occurred_at": "o",
     "key": "k",
     "messages": "n",
@@ -181,17 +171,17 @@ _OUTBOX = {
     "kind": "one.k",
     "type": "one.t",
     "type_version": "one.s",
-    "tenant": "{tenant}",
-    "aggregate": "{aggregate}",
+    "tenant": "shared.tenant",
+    "aggregate": "shared.aggregate",
     "aggregate_id": "lines.a",
     "version": "lines.v",
     "ordinal": "one.n",
     "payload": "one.y::json",
-    "headers": "replace({headers}, '{mark}', lines.c::text)::json",
+    "headers": "replace(shared.headers, shared.mark, lines.c::text)::json",
     "occurred_at": "lines.o",
     "available_at": "one.w",
 }
-"""Column -> what is written there: a field of the line or the message, or a parameter in braces."""
+"""Column -> what is written there: a field of the line, of the message, or of what is shared."""
 
 
 class _Statement:
@@ -205,20 +195,21 @@ class _Statement:
         tables, same = self._tables, f"now() = {self._places('began')}::timestamptz"
         audit, outbox = self._inserted(tables.audit, _AUDIT), self._inserted(tables.outbox, _OUTBOX)
         text = (
-            f"with lines as materialized (select * from {self._array('lines')} as lines({_LINE}) where {same}), "
-            f"kept as ({self._inserted(tables.idempotency, _KEY)} from lines on conflict do nothing returning 1), "
-            f"{self._hashed()}, audited as ({audit} from hashed), {self._headed()}, "
-            f"sent as ({outbox} from {self._array('messages')} as one({_MESSAGE}) join lines on lines.p = one.p) "
+            f"with shared as materialized (select * from json_to_record({self._places('shared')}::text::json) as shared({_SHARED})), "
+            f"lines as materialized (select * from {self._array('lines')} as lines({_LINE}) where {same}), "
+            f"kept as ({self._inserted(tables.idempotency, _KEY)} from lines, shared on conflict do nothing returning 1), "
+            f"{self._hashed()}, audited as ({audit} from hashed, shared), {self._headed()}, "
+            f"sent as ({outbox} from {self._array('messages')} as one({_MESSAGE}) join lines on lines.p = one.p, shared) "
             f"select (select count(*) from kept), {same}"
         )
         return DriverSql(text, self._places.order)
 
     def _hashed(self) -> str:
         head, stamp = self._quoted(self._tables.head), body_sql(self._tables.audit, "postgresql", "stamped", ("recorded_at",))
-        mine = f"head.aggregate = {self._shared('aggregate')} and head.aggregate_id = lines.a"
+        mine = "head.aggregate = shared.aggregate and head.aggregate_id = lines.a"
         return (
             "stamped as materialized (select lines.*, clock_timestamp() as recorded_at, coalesce("
-            f"(select head.hash from {head} head where {mine}), decode('{GENESIS.hex()}', 'hex')) as prev_hash from lines), "
+            f"(select head.hash from {head} head where {mine}), decode('{GENESIS.hex()}', 'hex')) as prev_hash from lines, shared), "
             f"bodied as (select stamped.*, convert_to(b || {stamp}, 'UTF8') as bytes from stamped), "
             f"hashed as materialized (select bodied.*, {hash_sql('prev_hash', 'bytes')} as hash from bodied)"
         )
@@ -226,18 +217,14 @@ class _Statement:
     def _headed(self) -> str:
         return (
             f"headed as (insert into {self._quoted(self._tables.head)} (aggregate, aggregate_id, version, hash) "
-            f"select {self._shared('aggregate')}, a, v, hash from hashed "
+            "select shared.aggregate, a, v, hash from hashed, shared "
             "on conflict (aggregate, aggregate_id) do update set version = excluded.version, hash = excluded.hash)"
         )
 
     def _inserted(self, table: Table, columns: dict[str, str]) -> str:
         names = ", ".join(map(self._preparer.quote, columns))
-        shared = {name: self._shared(name) for name in _PARAMETERS if any(f"{{{name}}}" in one for one in columns.values())}
-        values = ", ".join(one.format(mark=MARK, **shared) for one in columns.values())
+        values = ", ".join(columns.values())
         return f"insert into {self._quoted(table)} ({names}) select {values}"
-
-    def _shared(self, name: str) -> str:
-        return f"{self._places(name)}::text" if name != "result_version" else self._places(name)
 
     def _array(self, name: str) -> str:
         return f"json_to_recordset({self._places(name)}::text::json)"
