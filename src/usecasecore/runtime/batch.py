@@ -1,8 +1,9 @@
 """A batch: many commands of one use case in one transaction, each decided by the whole shell.
 
 How it works. Rows are locked and keys are looked up for all, then each command is decided in the order given, as a single one is:
-policy, version, trigger, guards, `apply`. What was changed is flushed at once at the end, and everything that the ledger gets is
-written by one statement. Two things could make that differ from one command after the other, and both are noticed:
+policy, version, trigger, guards, `apply`. What was changed is written at once at the end, and everything that the ledger gets too:
+see `gathering`, or by a flush where that can't be. Two things could make that differ from one command after the other, and both are
+noticed:
 
 - User code that asks the database would not see what the commands before it did, as that is not flushed yet. At its first
   statement the batch is given up, and from then on each command gets a transaction of its own.
@@ -21,21 +22,19 @@ from datetime import datetime
 from typing import Any, NoReturn, TypeAlias
 
 from sqlalchemy import event
-from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.exc import StatementError
+from sqlalchemy.orm.attributes import instance_state
 
 from usecasecore import steps
 from usecasecore.context import Outcome
 from usecasecore.errors import AggregateBusy, Conflict, IdempotencyKeyReused, Rejected, ReplayIncompatible, UseCaseError
 from usecasecore.ledger.entries import Attempt, Entries, StoredResult
-from usecasecore.ledger.lines import Line
 from usecasecore.messages import Result
-from usecasecore.runtime.batch_lines import LineMaker
 from usecasecore.runtime.call import Call
 from usecasecore.runtime.changes import Changes
 from usecasecore.runtime.execute import decide, replay
 from usecasecore.runtime.faults import Fault, fault_of
-from usecasecore.runtime.folded_rows import FoldedRows
+from usecasecore.runtime.gathering import Gathering
 from usecasecore.runtime.load import Loaded
 from usecasecore.runtime.locked_rows import Key, LockedRows
 from usecasecore.runtime.plan import Plan
@@ -58,10 +57,12 @@ class Manner:
     Attributes:
         skip_locked: Whether rows that somebody else has locked are left out at once.
         together: Whether commands share a transaction; no longer once user code has asked the database.
+        gathers: Whether what they write is gathered instead of flushed; no longer once there was something that must be flushed.
     """
 
     skip_locked: bool
     together: bool
+    gathers: bool = True
 
 
 class _Anew(Exception):
@@ -114,6 +115,8 @@ class _Attempt:
     began: datetime | None = None
     decided: dict[int, Decided] = field(default_factory=dict)
     accepted: list[_Accepted] = field(default_factory=list)
+    gathering: Gathering | None = None
+    gathered: int = 0
     refused: list[Attempt] = field(default_factory=list)
 
 
@@ -132,7 +135,7 @@ class Batch:
         self._shell, self._plan, self._rows, self._manner = shell, plan, rows, manner
         self._pending: list[_One] = []
         self._keys: set[str] = set()
-        self._seen: set[str] = set()
+        self._seen: set[Key] = set()
         self._skip_locked = manner.skip_locked
         self._spoke = False
         self._current: _One | None = None
@@ -141,20 +144,17 @@ class Batch:
         retry.batch = self
         self.retry: Retry = retry
 
-    def takes(self, call: Call) -> bool:
-        """Say whether a command may be added: none under its key, or on its aggregate, is in the batch yet."""
-        return call.key.key not in self._keys and (self._rows is None or self._rows.mark_of(call) not in self._seen)
-
-    def add(self, call: Call) -> None:
-        """Add a command."""
+    def add(self, call: Call) -> bool:
+        """Add a command; say whether it could be: none under its key, or on its aggregate, is in the batch yet."""
+        row = () if self._rows is None else self._rows.key_of(call)
+        if call.key.key in self._keys or (row and row in self._seen):
+            return False
         self._keys.add(call.key.key)
-        row: Key = ()
-        if self._rows is not None:
-            row = self._rows.key_of(call)
-            self._seen.add(self._rows.mark_of(call))
+        self._seen.add(row)
         self._pending.append(_One(len(self.results), call, row))
         self.results.append(None)
         self.calls.append(call)
+        return True
 
     def add_refused(self, error: Rejected) -> None:
         """Add a command that is refused already."""
@@ -177,7 +177,7 @@ class Batch:
         if self._rows is None or not self.together:
             return
         attempt = self._attempted(session, self._rows, [one for one in self._pending if not one.alone])
-        if attempt.accepted or attempt.refused:
+        if attempt.accepted or attempt.gathered or attempt.refused:
             session.finish(self._commit_timeout)
         for place, decided in attempt.decided.items():
             self.results[place] = decided
@@ -219,6 +219,8 @@ class Batch:
         stored = self._stored(session, together)
         self._miss(session, rows, attempt, [one for one in together if one.row not in found], stored)
         session.leave()
+        if self._manner.gathers:
+            attempt.gathering = Gathering.of(self._plan, session, together[0].call.asked)
         with self._listening(session):
             for one in together:
                 if one.place in attempt.decided or one.alone:
@@ -276,18 +278,17 @@ class Batch:
             except (IdempotencyKeyReused, ReplayIncompatible):
                 one.alone = True  # the single command says so, and writes it down
             return
-        if sa_inspect(aggregate).modified:  # by a command before this one, on another aggregate
+        if instance_state(aggregate).modified:  # by a command before this one, on another aggregate
             self._fall_apart()
         try:
-            accepted = self._accept(session, attempt, one, aggregate)
+            self._accept(session, attempt, one, aggregate)
         except Rejected as refusal:
             self._require_silence()
             self._refuse(session, attempt, one, aggregate, refusal)
         else:
             self._require_silence()
-            attempt.accepted.append(accepted)
 
-    def _accept(self, session: CommandSession, attempt: _Attempt, one: _One, aggregate: Any) -> _Accepted:
+    def _accept(self, session: CommandSession, attempt: _Attempt, one: _One, aggregate: Any) -> None:
         plan, call = self._plan, one.call
         changes = Changes(plan, call, session, self._nested)
         context = changes.context()
@@ -296,7 +297,13 @@ class Batch:
         version = changes.raise_versions()
         detail = dict(plan.audit(call.command, aggregate, context)) if plan.audit else {}
         session.leave()
-        return _Accepted(one, changes, aggregate, result, version, detail, self._values(aggregate))
+        if attempt.gathering is None:
+            attempt.accepted.append(_Accepted(one, changes, aggregate, result, version, detail, self._values(aggregate)))
+            return
+        if not attempt.gathering.take(changes, aggregate, result, version, detail):
+            self._flush_instead()
+        attempt.gathered += 1
+        attempt.decided[one.place] = Outcome(result, call.key.key, False, version, call.command_id)
 
     def _refuse(self, session: CommandSession, attempt: _Attempt, one: _One, aggregate: Any, refusal: Rejected) -> None:
         session.expunge(aggregate)
@@ -322,6 +329,10 @@ class Batch:
     def _require_silence(self) -> None:
         if self._spoke:
             self._fall_apart()
+
+    def _flush_instead(self) -> NoReturn:
+        self._manner.gathers = False
+        raise _Anew
 
     def _fall_apart(self) -> NoReturn:
         self._manner.together = False
@@ -351,48 +362,36 @@ class Batch:
 
     def _record(self, session: CommandSession, attempt: _Attempt, found: dict[Any, Any]) -> None:
         session.running = (self._plan.name, None)
+        if attempt.gathering is not None:
+            self._send(session, attempt, attempt.gathering)
+        else:
+            self._flush(session, attempt)
+        if attempt.refused:
+            self._plan.store.write_attempts(session.connection(), attempt.refused)
+        session.leave()
+
+    def _send(self, session: CommandSession, attempt: _Attempt, gathering: Gathering) -> None:
+        if gathering.is_changed_again():
+            self._fall_apart()
+        updates = gathering.updates()
+        if updates is None:
+            self._flush_instead()
+        session.enter(Step.FLUSH)
+        gathering.send(updates, attempt.began)
+
+    def _flush(self, session: CommandSession, attempt: _Attempt) -> None:
         for accepted in attempt.accepted:
             if self._values(accepted.aggregate) != accepted.values:  # a later command changed it too
                 self._fall_apart()
         session.enter(Step.FLUSH)
-        folded = self._folded(session, attempt)
-        folded.send(session.held) if folded is not None else session.flush()
+        session.flush()
         session.enter(Step.AUDIT)
         if attempt.accepted:
-            self._write(session, attempt)
-        if attempt.refused:
-            self._plan.store.write_attempts(session.connection(), attempt.refused)
-        session.leave()
+            entries = self._entries(session, attempt)
+            self._plan.store.write_many(session.connection(), entries, began=attempt.began, enter=session.enter)
         for accepted in attempt.accepted:
             call = accepted.one.call
             attempt.decided[accepted.one.place] = Outcome(accepted.result, call.key.key, False, accepted.version, call.command_id)
-
-    def _write(self, session: CommandSession, attempt: _Attempt) -> None:
-        plan, connection = self._plan, session.held
-        maker = LineMaker(plan, attempt.accepted[0].one.call.asked) if LineMaker.suits(plan) else None
-        lines = None if maker is None or steps.Record in steps.wanted else self._lines(maker, attempt)
-        if maker is None or lines is None:
-            entries = self._entries(session, attempt)
-            plan.store.write_many(connection, entries, began=attempt.began, enter=session.enter)
-        else:
-            plan.line_writer.write(connection, maker.shared, lines, began=attempt.began, enter=session.enter)
-
-    def _lines(self, maker: LineMaker, attempt: _Attempt) -> list[Line] | None:
-        made = []
-        for accepted in attempt.accepted:
-            self._current = accepted.one
-            line = maker.line(accepted.changes, accepted.result, accepted.version, accepted.detail)
-            if line is None:
-                return None
-            made.append(line)
-        self._current = None
-        return made
-
-    def _folded(self, session: CommandSession, attempt: _Attempt) -> FoldedRows | None:
-        aggregates = [one.aggregate for one in attempt.accepted]
-        kinds = set(map(type, aggregates))
-        folding = self._plan.rows_folding_of(kinds.pop()) if len(kinds) == 1 else None
-        return None if folding is None else folding.fold(session, session.held, aggregates)
 
     def _entries(self, session: CommandSession, attempt: _Attempt) -> list[Entries]:
         made = []

@@ -8,6 +8,7 @@ either way is held by a test that compares all of it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from usecasecore.context import FiredTransition
@@ -63,8 +64,17 @@ class LineMaker:
         """Say whether the commands of a use case may be written as lines: nothing of them must be kept out of the texts."""
         return not plan.sensitive
 
-    def line(self, changes: Changes, result: Result, version: int | None, detail: dict[str, Any]) -> Line | None:
+    def line(
+        self, changes: Changes, result: Result, version: int | None, detail: dict[str, Any], changed: Iterable[str]
+    ) -> Line | None:
         """Return the line of a command; None where it takes `Entries` to say what it did.
+
+        Args:
+            changes: What it did.
+            result: What it returned.
+            version: The aggregate's version after it.
+            detail: What the use case says for its audit entry.
+            changed: The attributes of the aggregate that are unwritten.
 
         Raises:
             WrongResult: As `Changes.entries`.
@@ -92,8 +102,8 @@ class LineMaker:
             source,
             dest,
             call.command_json,
-            changes.changes_of(one),
-            changes.detail_of(one, detail),
+            changes.changes_of(one, changed),
+            changes.detail_of(one, detail) if detail or one.further else "{}",
             changes.text_of(result),
             call.now,
             call.now + self._plan.keep_results,

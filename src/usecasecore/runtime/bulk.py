@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from usecasecore.errors import Conflict, InvalidCommand, Rejected
 from usecasecore.messages import Command
 from usecasecore.runtime.batch import Batch, Decided, Manner
-from usecasecore.runtime.call import Asked
+from usecasecore.runtime.call import Asked, Call
 from usecasecore.runtime.locked_rows import LockedRows
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.shell import Shell
@@ -47,6 +47,7 @@ class Bulk:
             raise ValueError(f"a batch of {batch} commands; 1 to {LARGEST_BATCH} are accepted")
         self._shell, self._asked, self._size, self._key_of = shell, asked, batch, key_of
         self._manner = Manner(skip_locked=skip_locked, together=True)
+        self._well_asked = False
         self._plan: Plan | None = None
         self._rows: LockedRows | None = None
         self._batch: Batch | None = None
@@ -58,19 +59,19 @@ class Bulk:
             TypeError: If it is of another type than those before it.
         """
         plan = self._plan_for(command)
-        asked = self._asked if self._key_of is None else replace(self._asked, idempotency_key=self._key_of(command))
+        key = None if self._key_of is None else self._key_of(command)
         try:
-            _, call = self._shell.call(command, asked)
+            call = self._call(plan, command, key)
         except Rejected as refusal:
             batch, full = self._open(plan), None
             batch.add_refused(refusal)
         else:
             batch = self._open(plan)
             full = None
-            if not batch.takes(call):
+            if not batch.add(call):
                 full, self._batch = batch, None
                 batch = self._open(plan)
-            batch.add(call)
+                batch.add(call)
         if full is None and len(batch.results) >= self._size:
             full, self._batch = batch, None
         return full
@@ -79,6 +80,13 @@ class Bulk:
         """Return what was taken and is in no batch yet; None where there is nothing."""
         batch, self._batch = self._batch, None
         return batch
+
+    def _call(self, plan: Plan, command: Command[Any], key: str | None) -> Call:
+        if self._well_asked:
+            return self._shell.next_call(plan, command, self._asked, key)
+        _, call = self._shell.call(command, replace(self._asked, idempotency_key=key))
+        self._well_asked = True
+        return call
 
     def _plan_for(self, command: Command[Any]) -> Plan:
         if self._plan is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,10 +23,21 @@ from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.redaction import Redactor
 
-__all__ = ["Asked", "Call", "check_by_use_case", "faults_of", "is_key", "undeclared_refusal", "validated", "well_formed"]
+__all__ = [
+    "Asked",
+    "Call",
+    "check_by_use_case",
+    "faults_of",
+    "is_key",
+    "next_of_many",
+    "undeclared_refusal",
+    "validated",
+    "well_formed",
+]
 
 _FINGERPRINT = b"usecasecore fingerprint 1\n"
 _KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
+_NOTHING_HIDDEN = Redactor()
 _TEXT_LIMITS = {"reason": 2_000, "request_id": 200, "correlation_id": 200, "causation_id": 200}
 
 
@@ -86,15 +97,37 @@ def well_formed(plan: Plan, command: Command[Any], asked: Asked, now: datetime, 
     Raises:
         InvalidCommand: See `validated`.
     """
-    if now.tzinfo is None:
-        raise ValueError("the runtime's clock gave a naive time; it must be aware")
-    name = plan.command.__name__
     errors = faults_of(asked, plan.reason_required, tenants=plan.tenancy is not None)
     if asked.expected_version is not None and not plan.subject_name:
         message = "this use case has no single aggregate whose version could be expected"
         errors.append({"loc": ("expected_version",), "msg": message, "type": "invalid_call"})
     if errors:
-        raise InvalidCommand(command=name, errors=errors)
+        raise InvalidCommand(command=plan.command.__name__, errors=errors)
+    return _call(plan, command, asked, asked.idempotency_key, now, limits)
+
+
+def next_of_many(plan: Plan, command: Command[Any], first: Asked, key: str | None, now: datetime, limits: Limits) -> Call:
+    """Check what `validated` checks of a command that is asked for with the same words as one before it, but for the key.
+
+    Args:
+        first: What was said with that one, for which `validated` found nothing wrong.
+        key: This one's own key.
+
+    Raises:
+        InvalidCommand: See `validated`.
+        DomainError: From the use case's `validate`.
+    """
+    if key is not None and not is_key(key):
+        return validated(plan, command, replace(first, idempotency_key=key), now, limits)
+    call = _call(plan, command, first, key, now, limits)
+    check_by_use_case(plan, command)
+    return call
+
+
+def _call(plan: Plan, command: Command[Any], asked: Asked, key: str | None, now: datetime, limits: Limits) -> Call:
+    if now.tzinfo is None:
+        raise ValueError("the runtime's clock gave a naive time; it must be aware")
+    name = plan.command.__name__
     fields = _fields(plan, command)
     try:
         text = _text(fields, limits)
@@ -102,18 +135,18 @@ def well_formed(plan: Plan, command: Command[Any], asked: Asked, now: datetime, 
         # The names inside of a sensitive field are its value too.
         loc = error.path[:1] if plan.sensitive else error.path
         raise InvalidCommand(command=name, errors=[{"loc": loc, "msg": error.message, "type": "not_storable"}]) from None
-    redactor, redacted = Redactor(), text
+    redactor, redacted = _NOTHING_HIDDEN, text
     personal: tuple[PersonalValue, ...] = ()
     if plan.sensitive:
         commitments = Commitments({name: str(getattr(command, name)) for name in plan.personal_subjects})
         clean = command.model_dump(mode="json", exclude_unset=True, context={REDACT: commitments.commit})
         redactor, redacted, personal = Redactor.between(fields, clean), canonical(clean), commitments.values(clean)
-    key = asked.idempotency_key
+    actor = asked.actor
     return Call(
         command=command,
         asked=asked,
         command_id=uuid7(),
-        key=IdempotencyKey(asked.actor.tenant or "", str(asked.actor), plan.name, key if key is not None else str(uuid7())),
+        key=IdempotencyKey(actor.tenant or "", str(actor), plan.name, key if key is not None else str(uuid7())),
         fresh=key is None,
         fingerprint=hashlib.sha256(_FINGERPRINT + plan.name.encode() + b"\n" + text.encode()).digest(),
         command_json=redacted,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
 from pydantic_core import PydanticSerializationError
-from sqlalchemy import inspect as sa_inspect
 
 from usecasecore import steps
 from usecasecore.context import ExecutionContext, FiredTransition
@@ -83,11 +82,12 @@ class Touched:
 
     def states(self) -> tuple[str | None, str | None]:
         """Return the state before and the state after, as its audit entry has them."""
-        if self.told is None:
-            return None, None
         if self.transition is not None:
             return self.transition.source, None if self.deleted else self.transition.dest
-        return (None, self.told.initial) if self.created else (self.told.state_of(self.aggregate), None)
+        told = self.told
+        if told is None:
+            return None, None
+        return (None, told.initial) if self.created else (told.state_of(self.aggregate), None)
 
     def next_ordinal(self) -> int:
         """Return 0, 1, 2, ..: the order of its messages within this version."""
@@ -214,7 +214,10 @@ class Changes:
             return self.join(command, said, self.inner)
 
     def _touched(self, aggregate: Any) -> Touched | None:
-        return next((one for one in self.touched if one.aggregate is aggregate), None)
+        for one in self.touched:
+            if one.aggregate is aggregate:
+                return one
+        return None
 
     def create(self, aggregate: Any) -> None:
         """Add a new aggregate; see `ExecutionContext.create`."""
@@ -310,11 +313,15 @@ class Changes:
 
     def raise_versions(self) -> int | None:
         """Count the commit on each aggregate that the command is about; return the version of the subject, or the first created."""
-        for sent in self.sent:
-            if (one := self._about(sent.about)) is not None:
-                one.spoken_of = True
         for one in self.touched:
             self._own(one.aggregate)  # nobody gives a row away
+        if len(self.touched) == 1 and (sole := self.touched[0]).sole and not sole.deleted and sole.aggregate is self.subject:
+            sole.version = getattr(sole.aggregate, sole.plan.version) + 1
+            set_version(sole.aggregate, sole.plan.version, sole.version)
+            return sole.version
+        for sent in self.sent:
+            if (spoken := self._about(sent.about)) is not None:
+                spoken.spoken_of = True
         self.touched = [one for one in self.touched if one.counts]
         self._settle_keys()
         for one in self.touched:
@@ -435,13 +442,17 @@ class Changes:
     def _correlation_id(self) -> str:
         return self.call.asked.correlation_id or str(self.call.command_id)
 
-    def changes_of(self, one: Touched) -> str:
+    def changes_of(self, one: Touched, attributes: Iterable[str] | None = None) -> str:
         """Return what an aggregate's audit entry says of its columns, as JSON text.
+
+        Args:
+            one: The aggregate.
+            attributes: The ones that may have changed; by default all that are tracked.
 
         Raises:
             WrongResult: If it holds a value that can't be stored.
         """
-        return self._redacted_text(_differences(one), one.plan.hidden)
+        return self._redacted_text(_differences(one, attributes), one.plan.hidden)
 
     def detail_of(self, one: Touched, detail: dict[str, Any]) -> str:
         """Return the detail of an aggregate's audit entry as JSON text, with the transitions for which the entry has no columns left.
@@ -466,13 +477,14 @@ class Changes:
 
     def _audit_entry(self, one: Touched, detail: str, messages: int) -> AuditEntry:
         source, dest = one.states()
+        told = one.told
         return AuditEntry(
             id=uuid7(),
             kind=one.kind,
             aggregate=one.plan.name,
             aggregate_id=one.plan.id_of(one.aggregate),
             version=one.version,
-            lifecycle=one.told.name if one.told else None,
+            lifecycle=told.name if told else None,
             trigger=one.transition.trigger if one.transition else None,
             from_state=source,
             to_state=dest,
@@ -590,19 +602,29 @@ class Changes:
         return text
 
 
-def _differences(one: Touched) -> dict[str, Any]:
+def _differences(one: Touched, attributes: Iterable[str] | None = None) -> dict[str, Any]:
     """Return attribute -> [before, after] for each column that changed; of a new or deleted aggregate, all that are set."""
-    values = {} if one.deleted else sa_inspect(one.aggregate).dict
-    own = {lifecycle.column for lifecycle in one.plan.lifecycles} if one.created else set()
-    if one.told is not None and (one.transition is not None or one.deleted):
-        own = {one.told.column}
-    own |= {lifecycle.column for lifecycle in one.plan.lifecycles for made in one.further if lifecycle.name == made.lifecycle}
-    changed = {}
-    for name in one.plan.tracked:
-        before, after = one.before.get(name), values.get(name)
-        if name not in own and before is not after and before != after:
-            changed[name] = [before, after]
+    before, now = one.before, {} if one.deleted else one.aggregate.__dict__
+    changed, tracked = {}, one.plan.tracked
+    for name in tracked if attributes is None else attributes:
+        old, new = before.get(name), now.get(name)
+        if old is not new and old != new and (attributes is None or name in tracked):
+            changed[name] = [old, new]
+    for name in _told_as_states(one):
+        changed.pop(name, None)
     return changed
+
+
+def _told_as_states(one: Touched) -> Iterator[str]:
+    """Yield the state columns whose change the entry's own columns, or its detail, tell of."""
+    told = one.told
+    if told is not None and (one.transition is not None or one.deleted):
+        yield told.column
+    elif one.created:
+        yield from (lifecycle.column for lifecycle in one.plan.lifecycles)
+    if one.further:
+        made = {each.lifecycle for each in one.further}
+        yield from (lifecycle.column for lifecycle in one.plan.lifecycles if lifecycle.name in made)
 
 
 def _hidden(change: list[Any], redacted: list[Any]) -> list[Any]:

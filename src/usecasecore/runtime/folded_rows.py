@@ -8,7 +8,7 @@ JSON carries to their column's type for certain (`_CARRIERS`); with any other in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,10 +18,8 @@ from uuid import UUID
 from pydantic_core import to_json
 from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.orm import InstanceState, Mapper, Session
-from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.exc import StaleDataError
 
-from usecasecore import unofficial
 from usecasecore.driver import DriverSql, row_count, row_count_of_many
 from usecasecore.ledger.write_sql import Places
 from usecasecore.runtime.folding import MOST_TEXTS, Folding
@@ -33,29 +31,26 @@ _Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class FoldedRows:
-    """UPDATEs that the session need not flush any more.
+    """An UPDATE of many rows.
 
     Attributes:
-        statements: The statements, each with its rows.
+        rows: How many.
     """
 
-    statements: Sequence[_Folded]
-    _session: Session
-    _states: Sequence[InstanceState[Any]]
+    rows: int
+    _update: Any
+    _sent: Any
 
     def send(self, connection: Connection) -> None:
-        """Update the rows, and make the objects what they are after a flush.
+        """Update the rows.
 
         Raises:
-            StaleDataError: If one of the rows is not there.
+            StaleDataError: If one of them is not there.
             DBAPIError: As SQLAlchemy raises it.
         """
-        for one in self.statements:
-            found = one.update.send(connection, one.sent)
-            if found != one.rows:
-                raise StaleDataError(f"the UPDATE of {one.rows} rows matched {found}")
-        for state in self._states:
-            unofficial.settle(state, self._session)
+        found = self._update.send(connection, self._sent)
+        if found != self.rows:
+            raise StaleDataError(f"the UPDATE of {self.rows} rows matched {found}")
 
 
 class RowsFolding:
@@ -65,47 +60,42 @@ class RowsFolding:
         self._folding, self._mapper, self._dialect = folding, mapper, dialect
         self._updates: dict[tuple[str, ...], _Update] = {}
 
-    def fold(self, session: Session, connection: Connection, aggregates: Sequence[Any]) -> FoldedRows | None:
-        """Return the UPDATEs that the session's flush would send; None where the flush would do anything else.
+    def is_right_for(self, session: Session, connection: Connection) -> bool:
+        """Say whether nobody would notice that the session doesn't flush."""
+        if Folding.listener(self._mapper, session) is not None or session.in_nested_transaction():
+            return False
+        return not connection.get_execution_options().get("schema_translate_map")
 
-        Args:
-            session: That has changed these and nothing else.
-            connection: Of the session.
-            aggregates: Objects of one class.
+    def row(self, state: InstanceState[Any]) -> tuple[tuple[str, ...], _Row] | None:
+        """Return the attributes of an object that are unwritten, and the row for their UPDATE; None where a flush would do more."""
+        if state.mapper is not self._mapper:
+            return None
+        changed = self._folding.changed(state)
+        row = None if changed is None else self._folding.row(state, changed)
+        return None if changed is None or row is None else (changed, row)
+
+    def allow(self, connection: Connection, state: InstanceState[Any]) -> None:
+        """Ask whoever protects the columns, as the flush does; that uses up what the runtime granted.
 
         Raises:
             StateWriteRefused: If a protected column was changed past the runtime.
         """
-        states = [instance_state(one) for one in aggregates]
-        if not self._would_only_update(session, connection, states):
-            return None
-        groups: dict[tuple[str, ...], list[_Row]] = {}
-        for state in states:
-            changed = self._folding.changed(state)
-            row = None if changed is None else self._folding.row(state, changed)
-            if changed is None or row is None:
-                return None
-            groups.setdefault(changed, []).append(row)
-        folded = []
-        for names, rows in groups.items():
-            update = self._update(names)
-            sent = None if update is None else update.encoded(rows)
-            if update is None or sent is None:
-                return None
-            folded.append(_Folded(update, sent, len(rows)))
-        # The last thing, because it uses up what the runtime granted: after it nothing may fall back to the flush.
-        before_update = self._mapper.dispatch.before_update
-        for state in states:
-            before_update(self._mapper, connection, state)
-        return FoldedRows(folded, session, states)
+        self._mapper.dispatch.before_update(self._mapper, connection, state)
 
-    def _would_only_update(self, session: Session, connection: Connection, states: Sequence[InstanceState[Any]]) -> bool:
-        if session.new or session.deleted or session.in_nested_transaction():
-            return False
-        if {id(one) for one in session.dirty} != {id(state.obj()) for state in states}:
-            return False
-        alone = Folding.listener(self._mapper, session) is None
-        return alone and not connection.get_execution_options().get("schema_translate_map")
+    def updates(self, rows: Mapping[tuple[str, ...], Sequence[_Row]]) -> Sequence[FoldedRows] | None:
+        """Return the UPDATEs; None where there are too many sets of columns, or a value that isn't carried for certain.
+
+        Args:
+            rows: Attributes -> the rows in which these are changed.
+        """
+        folded = []
+        for names, changed in rows.items():
+            update = self._update(names)
+            sent = None if update is None else update.encoded(changed)
+            if sent is None:
+                return None
+            folded.append(FoldedRows(len(changed), update, sent))
+        return folded
 
     def _update(self, names: tuple[str, ...]) -> _Update | None:
         known = self._updates.get(names)
@@ -176,15 +166,18 @@ class _AllRows:
 _Update = _EachRow | _AllRows
 
 
-@dataclass(frozen=True, slots=True)
-class _Folded:
-    update: Any
-    sent: Any
-    rows: int
-
-
 def _as_it_is(value: Any) -> Any:
     return value
+
+
+class _Carrier(dict[type, Callable[[Any], Any]]):
+    """How values of each type get to a column of one type."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], Any]:
+        # asyncpg's are of a class of its own.
+        if not issubclass(kind, UUID):
+            raise KeyError(kind)
+        return self[UUID]
 
 
 _CARRIERS: dict[str, dict[type, Callable[[Any], Any]]] = {
@@ -195,7 +188,7 @@ _CARRIERS: dict[str, dict[type, Callable[[Any], Any]]] = {
     "BOOLEAN": {bool: _as_it_is},
     "VARCHAR": {str: _as_it_is},
     "TEXT": {str: _as_it_is},
-    "UUID": {UUID: str, str: _as_it_is},
+    "UUID": _Carrier({UUID: str, str: _as_it_is}),
     "DATE": {date: str},
     "TIMESTAMP WITH TIME ZONE": {datetime: str},
 }

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Table, bindparam, update
 from sqlalchemy.orm import ColumnProperty, InstanceState, Mapper, Session
@@ -127,7 +129,7 @@ class Folding:
         for key, before in committed.items():
             is_equal = self._is_equal.get(key)
             value = held.get(key)
-            if is_equal is None or isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+            if is_equal is None or (type(value) not in _VALUES and _is_expression(value)):
                 return None
             if is_equal(value, before) is not True:
                 changed.append(key)
@@ -184,7 +186,7 @@ class Folding:
             return False
         if not self._settable.keys() >= state.committed_state.keys() or state.__dict__.get("_pending_mutations"):
             return False
-        if any(isinstance(value, ClauseElement) or hasattr(value, "__clause_element__") for value in self._held(state)):
+        if any(map(_is_expression, self._held(state))):
             return False
         alone = Folding.listener(self._mapper, session) is None
         return alone and not connection.get_execution_options().get("schema_translate_map")
@@ -210,6 +212,12 @@ class Folding:
 
 
 _SET, _KEY = "uc_set_", "uc_row_"
+_VALUES = frozenset({type(None), bool, int, float, str, bytes, datetime, UUID})
+"""Types that are no SQL expressions; others are asked."""
+
+
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
 
 
 def _is_column(prop: ColumnProperty[Any], table: Table) -> bool:

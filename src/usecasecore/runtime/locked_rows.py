@@ -77,10 +77,6 @@ class LockedRows:
         command = call.command
         return tuple([getattr(command, field) for field in self._fields])
 
-    def mark_of(self, call: Call) -> str:
-        """Return a text that two commands on the same row have in common."""
-        return "\0".join([str(value) for value in self.key_of(call)])
-
     def begin(self, session: CommandSession, lock_timeout: str) -> datetime | None:
         """Set how long to wait for locks; return when the transaction began, where the database tells."""
         connection = session.connection()

@@ -248,7 +248,7 @@ class CommandSession(Session):
         if not root.is_active:
             how = "an error of the database that `apply` swallowed"
             raise TransactionEnded(use_case=use_case, prevented=True, how=how)
-        connection = self.connection()
+        connection = self.held
         transaction = connection.get_transaction()
         same = transaction is not None and transaction is self._transaction_seen and transaction.is_active
         if not same or not driver_in_transaction(connection):
@@ -303,5 +303,5 @@ def driver_in_transaction(connection: Connection) -> bool:
     if hasattr(driver, "is_in_transaction"):  # asyncpg
         return bool(driver.is_in_transaction())
     if hasattr(driver, "pgconn"):  # psycopg; 0 is "idle"
-        return bool(driver.info.transaction_status)
+        return bool(driver.pgconn.transaction_status)
     return getattr(driver, "in_transaction", True) is not False  # sqlite3, aiosqlite

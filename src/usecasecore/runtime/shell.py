@@ -18,7 +18,7 @@ from usecasecore.ledger import ledger_tables
 from usecasecore.ledger import store as ledger_store
 from usecasecore.ledger.entries import Attempt
 from usecasecore.messages import Command, Result
-from usecasecore.runtime.call import Asked, Call, validated
+from usecasecore.runtime.call import Asked, Call, next_of_many, validated
 from usecasecore.runtime.changes import Changes
 from usecasecore.runtime.execute import execute
 from usecasecore.runtime.limits import Limits
@@ -90,6 +90,12 @@ class Shell:
         call = validated(plan, command, asked, self.clock(), self.limits)
         steps.tell(Moment(Step.VALIDATE, When.AFTER, plan.name, call.command_id))
         return plan, call
+
+    def next_call(self, plan: Plan, command: Command[Any], first: Asked, key: str | None) -> Call:
+        """Return the validated call of a command that is asked for with the same words as a valid one, but for the key; see `call`."""
+        if Step.VALIDATE in steps.wanted:
+            return self.call(command, replace(first, idempotency_key=key))[1]
+        return next_of_many(plan, command, first, key, self.clock(), self.limits)
 
     @property
     def plans(self) -> tuple[Plan, ...]:
