@@ -44,6 +44,19 @@ class LineWriter(Protocol):
         """
         ...
 
+    def statement(self, shared: Shared, lines: Sequence[Line], began: datetime | None) -> tuple[str, Any] | None:
+        """Return the one statement that writes these lines, and its parameters as the driver takes them; None where it takes several."""
+        ...
+
+    def require(self, row: Sequence[Any], lines: int) -> None:
+        """Look at the row that the statement returned, for so many lines.
+
+        Raises:
+            KeyTaken: As `write`.
+            TransactionGone: As `write`.
+        """
+        ...
+
 
 def line_writer(store: Store) -> LineWriter:
     """Return what writes into the ledger of a store."""
@@ -58,16 +71,26 @@ class _PostgresLines:
     def write(
         self, connection: Connection, shared: Shared, lines: Sequence[Line], *, began: datetime | None, enter: Enter
     ) -> None:
-        bodies = Bodies(shared)
-        values: dict[str, Any] = {"began": began, "shared": to_json({**asdict(shared), "mark": MARK}).decode()}
-        values["lines"] = to_json([_line(place, line, bodies) for place, line in enumerate(lines)]).decode()
-        enter(Step.MESSAGES)
-        values["messages"] = to_json(_messages(lines)).decode()
+        text, parameters = self.statement(shared, lines, began)
+        enter(Step.MESSAGES)  # they travel in the same statement
         enter(Step.RESULT)
-        kept, same = sole_row(connection, self._sql.text, self._sql.parameters(values))
+        self.require(sole_row(connection, text, parameters), len(lines))
+
+    def statement(self, shared: Shared, lines: Sequence[Line], began: datetime | None) -> tuple[str, Any]:
+        bodies = Bodies(shared)
+        values = {
+            "began": began,
+            "shared": to_json({**asdict(shared), "mark": MARK}).decode(),
+            "lines": to_json([_line(place, line, bodies) for place, line in enumerate(lines)]).decode(),
+            "messages": to_json(_messages(lines)).decode(),
+        }
+        return self._sql.text, self._sql.parameters(values)
+
+    def require(self, row: Sequence[Any], lines: int) -> None:
+        kept, same = row
         if not same:
             raise TransactionGone
-        if kept != len(lines):
+        if kept != lines:
             raise KeyTaken
 
 
@@ -256,6 +279,12 @@ class _SqliteLines:
             row_count_of_many(connection, self._outbox, messages)
         enter(Step.RESULT)
         row_count_of_many(connection, self._key, [self._key_row(shared, line) for line in lines])
+
+    def statement(self, shared: Shared, lines: Sequence[Line], began: datetime | None) -> None:
+        return None
+
+    def require(self, row: Sequence[Any], lines: int) -> None:
+        """Nothing: what it writes is on the transaction that holds the write lock."""
 
     def _write_audit(self, connection: Connection, shared: Shared, lines: Sequence[Line]) -> None:
         (recorded_at,) = sole_row(connection, f"select {_CLOCK}", ())

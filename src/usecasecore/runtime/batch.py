@@ -176,7 +176,12 @@ class Batch:
         self._current, self._spoke = None, False
         if self._rows is None or not self.together:
             return
-        attempt = self._attempted(session, self._rows, [one for one in self._pending if not one.alone])
+        attempt = _Attempt()
+        try:
+            self._attempt(session, self._rows, attempt, [one for one in self._pending if not one.alone])
+        finally:
+            if attempt.gathering is not None:
+                attempt.gathering.close()
         if attempt.accepted or attempt.gathered or attempt.refused:
             session.finish(self._commit_timeout)
         for place, decided in attempt.decided.items():
@@ -207,20 +212,19 @@ class Batch:
         for one in self._pending:
             one.alone = True
 
-    def _attempted(self, session: CommandSession, rows: LockedRows, together: Sequence[_One]) -> _Attempt:
-        attempt = _Attempt()
+    def _attempt(self, session: CommandSession, rows: LockedRows, attempt: _Attempt, together: Sequence[_One]) -> None:
         session.application, session.running = self._shell.application, (self._plan.name, None)
         session.enter(Step.BEGIN)
         attempt.began = rows.begin(session, self._shell.lock_timeout)
         session.enter(Step.LOAD)
-        whose = together[0].call.asked.actor
-        found = rows.lock(session, [one.row for one in together], whose, skip_locked=self._skip_locked)
+        asked = together[0].call.asked
+        found = rows.lock(session, [one.row for one in together], asked.actor, skip_locked=self._skip_locked)
         session.enter(Step.IDEMPOTENCY)
         stored = self._stored(session, together)
         self._miss(session, rows, attempt, [one for one in together if one.row not in found], stored)
         session.leave()
         if self._manner.gathers:
-            attempt.gathering = Gathering.of(self._plan, session, together[0].call.asked)
+            attempt.gathering = Gathering.of(self._plan, session, asked, attempt.began)
         with self._listening(session):
             for one in together:
                 if one.place in attempt.decided or one.alone:
@@ -231,7 +235,6 @@ class Batch:
             raise _Anew
         self._current = None
         self._record(session, attempt, found)
-        return attempt
 
     def _stored(self, session: CommandSession, together: Sequence[_One]) -> dict[str, StoredResult]:
         # After the rows are locked: whoever ran the same command has committed by now, and a new statement sees it.
@@ -300,8 +303,9 @@ class Batch:
         if attempt.gathering is None:
             attempt.accepted.append(_Accepted(one, changes, aggregate, result, version, detail, self._values(aggregate)))
             return
-        if not attempt.gathering.take(changes, aggregate, result, version, detail):
-            self._flush_instead()
+        taken = attempt.gathering.take(changes, aggregate, result, version, detail)
+        if self._spoke or not taken or not attempt.gathering.send_ahead():
+            self._not_gathered(attempt.gathering)
         attempt.gathered += 1
         attempt.decided[one.place] = Outcome(result, call.key.key, False, version, call.command_id)
 
@@ -330,7 +334,9 @@ class Batch:
         if self._spoke:
             self._fall_apart()
 
-    def _flush_instead(self) -> NoReturn:
+    def _not_gathered(self, gathering: Gathering) -> NoReturn:
+        if self._spoke or gathering.is_changed_again():
+            self._fall_apart()
         self._manner.gathers = False
         raise _Anew
 
@@ -362,22 +368,13 @@ class Batch:
 
     def _record(self, session: CommandSession, attempt: _Attempt, found: dict[Any, Any]) -> None:
         session.running = (self._plan.name, None)
-        if attempt.gathering is not None:
-            self._send(session, attempt, attempt.gathering)
-        else:
+        if attempt.gathering is None:
             self._flush(session, attempt)
+        elif not attempt.gathering.send():
+            self._not_gathered(attempt.gathering)
         if attempt.refused:
             self._plan.store.write_attempts(session.connection(), attempt.refused)
         session.leave()
-
-    def _send(self, session: CommandSession, attempt: _Attempt, gathering: Gathering) -> None:
-        if gathering.is_changed_again():
-            self._fall_apart()
-        updates = gathering.updates()
-        if updates is None:
-            self._flush_instead()
-        session.enter(Step.FLUSH)
-        gathering.send(updates, attempt.began)
 
     def _flush(self, session: CommandSession, attempt: _Attempt) -> None:
         for accepted in attempt.accepted:

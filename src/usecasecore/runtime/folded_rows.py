@@ -48,7 +48,19 @@ class FoldedRows:
             StaleDataError: If one of them is not there.
             DBAPIError: As SQLAlchemy raises it.
         """
-        found = self._update.send(connection, self._sent)
+        self.require(self._update.send(connection, self._sent))
+
+    def statement(self) -> tuple[str, Any] | None:
+        """Return the one statement that updates the rows, and its parameters as the driver takes them; None where it is executed for each."""
+        statement: tuple[str, Any] | None = self._update.statement(self._sent)
+        return statement
+
+    def require(self, found: int) -> None:
+        """Look at how many rows were found.
+
+        Raises:
+            StaleDataError: If one of them is not there.
+        """
         if found != self.rows:
             raise StaleDataError(f"the UPDATE of {self.rows} rows matched {found}")
 
@@ -117,6 +129,9 @@ class _EachRow:
     def encoded(self, rows: Sequence[_Row]) -> Sequence[_Row] | None:
         return [tuple([row[place] for place in self._places]) for row in rows]
 
+    def statement(self, rows: Sequence[_Row]) -> None:
+        return None
+
     def send(self, connection: Connection, rows: Sequence[_Row]) -> int:
         return row_count_of_many(connection, self._text, rows)
 
@@ -160,7 +175,10 @@ class _AllRows:
         return None if "\\u0000" in text else text
 
     def send(self, connection: Connection, rows: str) -> int:
-        return row_count(connection, self._sql.text, self._sql.parameters({"rows": rows}))
+        return row_count(connection, *self.statement(rows))
+
+    def statement(self, rows: str) -> tuple[str, Any]:
+        return self._sql.text, self._sql.parameters({"rows": rows})
 
 
 _Update = _EachRow | _AllRows

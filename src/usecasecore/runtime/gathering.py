@@ -3,13 +3,15 @@
 How it works. When a command is accepted, the UPDATE of its row and its line for the ledger are made at once, and the object
 becomes what it is after a flush. So nothing is kept of a command but these two, and whatever is unwritten at the end was changed by
 somebody else: by a later command, or by one that changed more than its own aggregate. The batch then starts anew in another
-manner. `Gathering.of` tells where it can't begin: what stands in the way of `folding` or of `batch_lines` does so here.
+manner. Where the driver can send without waiting (see `ahead`), what was gathered is sent in parts, and the database works on
+one while Python decides the next; all in the one transaction of the batch. `Gathering.of` tells where it can't begin: what stands in the way of `folding` or of `batch_lines` does so here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import InstanceState
@@ -18,6 +20,7 @@ from sqlalchemy.orm.attributes import instance_state
 from usecasecore import steps, unofficial
 from usecasecore.ledger.lines import Line
 from usecasecore.messages import Result
+from usecasecore.runtime.ahead import Ahead
 from usecasecore.runtime.batch_lines import LineMaker
 from usecasecore.runtime.call import Asked
 from usecasecore.runtime.changes import Changes
@@ -32,22 +35,26 @@ __all__ = ["Gathering"]
 class Gathering:
     """What the commands of one attempt at a batch have come to."""
 
-    def __init__(self, plan: Plan, session: CommandSession, folding: RowsFolding, maker: LineMaker) -> None:
-        self._plan, self._session, self._folding, self._maker = plan, session, folding, maker
+    def __init__(
+        self, plan: Plan, session: CommandSession, folding: RowsFolding, maker: LineMaker, began: datetime | None
+    ) -> None:
+        self._plan, self._session, self._folding, self._maker, self._began = plan, session, folding, maker, began
         self._connection = session.held
+        # Who watches the steps sees them one after the other.
+        self._ahead = None if steps.wanted else Ahead.of(self._connection)
         self._rows: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
         self._lines: list[Line] = []
         self._taken: set[int] = set()
 
     @classmethod
-    def of(cls, plan: Plan, session: CommandSession, asked: Asked) -> Gathering | None:
+    def of(cls, plan: Plan, session: CommandSession, asked: Asked, began: datetime | None) -> Gathering | None:
         """Return one that is empty; None where the session has to flush, or somebody wants to see the entries."""
         if plan.aggregate is None or steps.Record in steps.wanted or not LineMaker.suits(plan):
             return None
         folding = plan.rows_folding_of(plan.aggregate.mapper.class_)
         if folding is None or not folding.is_right_for(session, session.held):
             return None
-        return cls(plan, session, folding, LineMaker(plan, asked))
+        return cls(plan, session, folding, LineMaker(plan, asked), began)
 
     def take(self, changes: Changes, aggregate: Any, result: Result, version: int | None, detail: dict[str, Any]) -> bool:
         """Take what an accepted command has changed and said; return False where it takes a flush to write that.
@@ -75,24 +82,76 @@ class Gathering:
         """Say whether an aggregate was changed after its command was taken."""
         return any(id(one) in self._taken for one in self._session.dirty)
 
-    def updates(self) -> Sequence[FoldedRows] | None:
-        """Return the UPDATEs to send; None where the session has anything to flush, or JSON doesn't carry a value."""
-        session = self._session
-        if session.new or session.deleted or session.dirty or session.in_nested_transaction():
-            return None
-        return self._folding.updates(self._rows)
+    def send_ahead(self) -> bool:
+        """Send what was gathered so far, where that is worth a statement and the database can work on it meanwhile.
 
-    def send(self, updates: Sequence[FoldedRows], began: datetime | None) -> None:
-        """Send the UPDATEs, and write into the ledger.
+        Returns:
+            False where it takes a flush, or something was changed again; see `is_changed_again`.
+        """
+        if self._ahead is None or len(self._lines) < _PART:
+            return True
+        updates = self._updates()
+        if updates is None:
+            return False
+        self._hand_to(self._ahead, updates)
+        return True
+
+    def send(self) -> bool:
+        """Send the rest, and wait until everything is written.
+
+        Returns:
+            As `send_ahead`; then nothing was sent.
 
         Raises:
             StaleDataError: If one of the rows is not there.
             KeyTaken: As `Store.write_many`.
             TransactionGone: Likewise.
         """
+        updates = self._updates()
+        if updates is None:
+            return False
         enter = self._session.enter
+        enter(Step.FLUSH)
+        if self._ahead is not None:
+            self._hand_to(self._ahead, updates)
+            enter(Step.AUDIT)
+            self._ahead.fetch()
+            return True
         for update in updates:
             update.send(self._connection)
         enter(Step.AUDIT)
         if self._lines:
-            self._plan.line_writer.write(self._connection, self._maker.shared, self._lines, began=began, enter=enter)
+            writer = self._plan.line_writer
+            writer.write(self._connection, self._maker.shared, self._lines, began=self._began, enter=enter)
+        return True
+
+    def close(self) -> None:
+        """Leave the connection as it was, whatever was sent."""
+        if self._ahead is not None:
+            self._ahead.abandon()
+
+    def _updates(self) -> Sequence[FoldedRows] | None:
+        session = self._session
+        if session.new or session.deleted or session.dirty or session.in_nested_transaction():
+            return None
+        return self._folding.updates(self._rows)
+
+    def _hand_to(self, ahead: Ahead, updates: Sequence[FoldedRows]) -> None:
+        writer, lines = self._plan.line_writer, len(self._lines)
+        for update in updates:
+            sent = update.statement()
+            assert sent is not None
+            ahead.send(*sent, partial(_require_rows, update))
+        if lines:
+            statement = writer.statement(self._maker.shared, self._lines, self._began)
+            assert statement is not None
+            ahead.send(*statement, lambda cursor: writer.require(cursor.fetchone(), lines))
+        self._rows, self._lines = {}, []
+
+
+_PART = 100
+"""How many commands are worth a statement of their own, sent while the next ones are decided."""
+
+
+def _require_rows(update: FoldedRows, cursor: Any) -> None:
+    update.require(cursor.rowcount)
