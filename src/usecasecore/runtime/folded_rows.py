@@ -195,7 +195,7 @@ class _Carrier(dict[type, Callable[[Any], Any]]):
         # asyncpg's are of a class of its own.
         if not issubclass(kind, UUID):
             raise KeyError(kind)
-        return self[UUID]
+        return str
 
 
 _CARRIERS: dict[str, dict[type, Callable[[Any], Any]]] = {
@@ -206,7 +206,7 @@ _CARRIERS: dict[str, dict[type, Callable[[Any], Any]]] = {
     "BOOLEAN": {bool: _as_it_is},
     "VARCHAR": {str: _as_it_is},
     "TEXT": {str: _as_it_is},
-    "UUID": _Carrier({UUID: str, str: _as_it_is}),
+    "UUID": _Carrier({UUID: _as_it_is, str: _as_it_is}),
     "DATE": {date: str},
     "TIMESTAMP WITH TIME ZONE": {datetime: str},
 }

@@ -29,7 +29,7 @@ from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.session import CommandSession
 from usecasecore.steps import Step
 
-__all__ = ["Gathering"]
+__all__ = ["PART", "Gathering"]
 
 
 class Gathering:
@@ -88,7 +88,7 @@ class Gathering:
         Returns:
             False where it takes a flush, or something was changed again; see `is_changed_again`.
         """
-        if self._ahead is None or len(self._lines) < _PART:
+        if self._ahead is None or len(self._lines) < PART:
             return True
         updates = self._updates()
         if updates is None:
@@ -149,7 +149,7 @@ class Gathering:
         self._rows, self._lines = {}, []
 
 
-_PART = 100
+PART = 100
 """How many commands are worth a statement of their own, sent while the next ones are decided."""
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from pydantic_core import to_json
 from sqlalchemy import (
@@ -134,8 +135,11 @@ class LockedRows:
     def _parameters(self, keys: Sequence[Key], whose: Actor) -> dict[str, Any]:
         if not self._ordered:
             return {"uc_keys": self._values(keys), **self._whose(whose)}
-        # The order of `Loader`: by the text of what it looks for.
-        keys = sorted(keys, key=lambda key: str(dict(zip(self._columns, key, strict=True))))
+        # The order of `Loader`: by the text of what it looks for. That of UUIDs is their own.
+        if len(self._columns) == 1 and all(type(key[0]) is UUID for key in keys):
+            keys = sorted(keys, key=lambda key: key[0].int)
+        else:
+            keys = sorted(keys, key=lambda key: str(dict(zip(self._columns, key, strict=True))))
         rows = [{**{f"k{number}": value for number, value in enumerate(key)}, "place": place} for place, key in enumerate(keys)]
         return {"uc_keys": to_json(rows).decode(), **self._whose(whose)}
 
