@@ -14,15 +14,15 @@ from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
 from pydantic_core import to_json
-from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy import Connection, Dialect
 
-from usecasecore.driver import DriverSql, all_rows, row_count_of_many, sole_row
-from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_sql, hash_of_body, hash_sql
+from usecasecore.driver import all_rows, row_count_of_many, sole_row
+from usecasecore.ledger.chain import GENESIS, HASH_VERSION, hash_of_body
 from usecasecore.ledger.lines import MARK, Bodies, Line, Shared
+from usecasecore.ledger.lines_sql import AUDIT, KEY, OUTBOX, LinesStatement
 from usecasecore.ledger.store import KeyTaken, Store, TransactionGone
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.ledger.types import Instant
-from usecasecore.ledger.write_sql import Places
 from usecasecore.steps import Step
 
 __all__ = ["LineWriter", "line_writer"]
@@ -66,7 +66,7 @@ def line_writer(store: Store) -> LineWriter:
 
 class _PostgresLines:
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
-        self._sql = _Statement(tables, dialect).sql()
+        self._sql = LinesStatement(tables, dialect).sql()
 
     def write(
         self, connection: Connection, shared: Shared, lines: Sequence[Line], *, began: datetime | None, enter: Enter
@@ -135,134 +135,13 @@ def _messages(lines: Iterable[Line]) -> list[dict[str, Any]]:
     ]
 
 
-_SHARED = (
-    "tenant text, actor text, on_behalf_of text, use_case text, reason text, request_id text, correlation_id text, "
-    "causation_id text, aggregate text, headers text, result_type text, result_version int, mark text"
-)
-_LINE = (
-    "p int, i uuid, c uuid, k text, g text, a text, v bigint, l text, t text, f text, d text, m text, x text, z text, r text, "
-    "o timestamptz, e timestamptz, n int, b text"
-)
-_MESSAGE = "p int, i uuid, k text, t text, s int, n int, y text, w timestamptz"
-_KEY = {
-    "tenant": "coalesce(shared.tenant, '')",
-    "actor": "shared.actor",
-    "use_case": "shared.use_case",
-    "key": "k",
-    "fingerprint": "decode(g, 'hex')",
-    "command_id": "c",
-    "version": "v",
-    "result_type": "shared.result_type",
-    "result_version": "shared.result_version",
-    "result": "r",
-    "created_at": "o",
-    "expires_at": "e",
-}
-_AUDIT = {
-    "id": "i",
-    "command_id": "c",
-    "use_case": "shared.use_case",
-    "tenant": "shared.tenant",
-    "actor": "shared.actor",
-    "on_behalf_of": "shared.on_behalf_of",
-    "reason": "shared.reason",
-    "kind": "'change'",
-    "aggregate": "shared.aggregate",
-    "aggregate_id": "a",
-    "version": "v",
-    "lifecycle": "l",
-    "trigger": "t",
-    "from_state": "f",
-    "to_state": "d",
-    "command": "m::json",
-    "changes": "x::json",
-    "detail": "z::json",
-    "request_id": "shared.request_id",
-    "correlation_id": "replace(shared.correlation_id, shared.mark, c::text)",
-    "causation_id": "shared.causation_id",
-    "occurred_at": "o",
-    "key": "k",
-    "messages": "n",
-    "recorded_at": "recorded_at",
-    "hash_version": str(HASH_VERSION),
-    "prev_hash": "prev_hash",
-    "hash": "hash",
-}
-_OUTBOX = {
-    "id": "one.i",
-    "command_id": "lines.c",
-    "kind": "one.k",
-    "type": "one.t",
-    "type_version": "one.s",
-    "tenant": "shared.tenant",
-    "aggregate": "shared.aggregate",
-    "aggregate_id": "lines.a",
-    "version": "lines.v",
-    "ordinal": "one.n",
-    "payload": "one.y::json",
-    "headers": "replace(shared.headers, shared.mark, lines.c::text)::json",
-    "occurred_at": "lines.o",
-    "available_at": "one.w",
-}
-"""Column -> what is written there: a field of the line, of the message, or of what is shared."""
-
-
-class _Statement:
-    """The text for PostgreSQL; its one row: how many keys were free, and whether the transaction is the same."""
-
-    def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
-        self._tables, self._preparer = tables, dialect.identifier_preparer
-        self._places = Places(dialect.paramstyle)
-
-    def sql(self) -> DriverSql:
-        tables, same = self._tables, f"now() = {self._places('began')}::timestamptz"
-        audit, outbox = self._inserted(tables.audit, _AUDIT), self._inserted(tables.outbox, _OUTBOX)
-        text = (
-            f"with shared as materialized (select * from json_to_record({self._places('shared')}::text::json) as shared({_SHARED})), "
-            f"lines as materialized (select * from {self._array('lines')} as lines({_LINE}) where {same}), "
-            f"kept as ({self._inserted(tables.idempotency, _KEY)} from lines, shared on conflict do nothing returning 1), "
-            f"{self._hashed()}, audited as ({audit} from hashed, shared), {self._headed()}, "
-            f"sent as ({outbox} from {self._array('messages')} as one({_MESSAGE}) join lines on lines.p = one.p, shared) "
-            f"select (select count(*) from kept), {same}"
-        )
-        return DriverSql(text, self._places.order)
-
-    def _hashed(self) -> str:
-        head, stamp = self._quoted(self._tables.head), body_sql(self._tables.audit, "postgresql", "stamped", ("recorded_at",))
-        mine = "head.aggregate = shared.aggregate and head.aggregate_id = lines.a"
-        return (
-            "stamped as materialized (select lines.*, clock_timestamp() as recorded_at, coalesce("
-            f"(select head.hash from {head} head where {mine}), decode('{GENESIS.hex()}', 'hex')) as prev_hash from lines, shared), "
-            f"bodied as (select stamped.*, convert_to(b || {stamp}, 'UTF8') as bytes from stamped), "
-            f"hashed as materialized (select bodied.*, {hash_sql('prev_hash', 'bytes')} as hash from bodied)"
-        )
-
-    def _headed(self) -> str:
-        return (
-            f"headed as (insert into {self._quoted(self._tables.head)} (aggregate, aggregate_id, version, hash) "
-            "select shared.aggregate, a, v, hash from hashed, shared "
-            "on conflict (aggregate, aggregate_id) do update set version = excluded.version, hash = excluded.hash)"
-        )
-
-    def _inserted(self, table: Table, columns: dict[str, str]) -> str:
-        names = ", ".join(map(self._preparer.quote, columns))
-        values = ", ".join(columns.values())
-        return f"insert into {self._quoted(table)} ({names}) select {values}"
-
-    def _array(self, name: str) -> str:
-        return f"json_to_recordset({self._places(name)}::text::json)"
-
-    def _quoted(self, table: Table) -> str:
-        return self._preparer.format_table(table)
-
-
 class _SqliteLines:
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
         quoted = dialect.identifier_preparer.format_table
         self._head = quoted(tables.head)
-        self._key = _insert(quoted(tables.idempotency), _KEY)
-        self._audit = _insert(quoted(tables.audit), _AUDIT)
-        self._outbox = _insert(quoted(tables.outbox), _OUTBOX)
+        self._key = _insert(quoted(tables.idempotency), KEY)
+        self._audit = _insert(quoted(tables.audit), AUDIT)
+        self._outbox = _insert(quoted(tables.outbox), OUTBOX)
         self._set_head = (
             f"insert into {self._head} (aggregate, aggregate_id, version, hash) values (?, ?, ?, ?) "
             "on conflict (aggregate, aggregate_id) do update set version = excluded.version, hash = excluded.hash"
