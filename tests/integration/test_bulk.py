@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -407,6 +408,8 @@ def test_rows_are_locked_in_one_order_whatever_the_order_of_the_commands(bank: B
     list(bank.runtime.execute_many([Flip(account_id=one) for one in reversed(ids)]))
     assert len(seen) == 2
     assert seen[0] == seen[1]
+    places = [seen[0].index(str(one)) for one in sorted(ids, key=str)]
+    assert places == sorted(places)  # that of commands on several aggregates
 
 
 @pytest.mark.parametrize("kind", POSTGRES, indirect=True)
@@ -564,8 +567,23 @@ MAKE = {
 }
 
 
+SAID: dict[str, dict[str, Any]] = {
+    "little said": {"actor": ADA},
+    "all said": {
+        "actor": replace(ADA, tenant="acme", on_behalf_of="user:grace"),
+        "reason": "why",
+        "request_id": "r",
+        "correlation_id": "c",
+        "causation_id": "b",
+    },
+}
+
+
+@pytest.mark.parametrize("said", [pytest.param(said, id=name) for name, said in SAID.items()])
 @pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in MAKE.items()])
-def test_the_ledger_says_the_same_of_many_as_of_single_ones(bank: Bank, twin: Engine, make: Callable[..., Command[Any]]) -> None:
+def test_the_ledger_says_the_same_of_many_as_of_single_ones(
+    bank: Bank, twin: Engine, make: Callable[..., Command[Any]], said: dict[str, Any]
+) -> None:
     ids = accounts(bank, 9)
     with bank.engine.begin() as connection:
         connection.execute(ACCOUNTS.update().where(ACCOUNTS.c.id == ids[2]).values(balance=7))
@@ -580,12 +598,10 @@ def test_the_ledger_says_the_same_of_many_as_of_single_ones(bank: Bank, twin: En
     expected = []
     for command in commands:
         try:
-            expected.append(
-                single.run(command, actor=ADA, idempotency_key=by_account(command), reason="why", request_id="r").result
-            )
+            expected.append(single.run(command, idempotency_key=by_account(command), **said).result)
         except Rejected as refusal:
             expected.append(str(refusal))
-    results = list(bank.runtime.execute_many(commands, actor=ADA, key_of=by_account, reason="why", request_id="r", batch=4))
+    results = list(bank.runtime.execute_many(commands, key_of=by_account, batch=4, **said))
     assert [one.result if isinstance(one, Outcome) else str(one) for one in results] == expected
     for name in ("idempotency", "audit", "outbox", "attempt"):
         assert told(bank.engine, name) == told(twin, name), name
