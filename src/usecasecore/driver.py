@@ -25,6 +25,7 @@ __all__ = [
     "all_rows",
     "commit_with",
     "first_row",
+    "is_unheard",
     "is_unwatched",
     "roll_back",
     "row_count",
@@ -195,11 +196,15 @@ def row_count_of_many(connection: Connection, text: str, parameters: Sequence[An
 
 def is_unwatched(connection: Connection) -> bool:
     """Say whether statements may go to the driver's cursor: see "How it works"."""
+    plain = connection.in_transaction() and connection.get_nested_transaction() is None and not connection.invalidated
+    return plain and is_unheard(connection)
+
+
+def is_unheard(connection: Connection) -> bool:
+    """Say whether nobody hears of what goes to the driver's cursor: the part of `is_unwatched` that holds before a transaction, too."""
     if not unofficial.is_known() or unofficial.is_logged(connection):
         return False
-    if unofficial.is_heard(connection, "before_cursor_execute", "after_cursor_execute"):
-        return False
-    return connection.in_transaction() and connection.get_nested_transaction() is None and not connection.invalidated
+    return not unofficial.is_heard(connection, "before_cursor_execute", "after_cursor_execute")
 
 
 def _executed(connection: Connection, text: str, parameters: Any, take: Callable[[Any], T], unwatched: bool | None = None) -> T:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, event
 from sqlalchemy.pool import StaticPool
 
 from usecasecore import migrations
+from usecasecore.driver import is_unheard, row_count
 from usecasecore.errors import DefinitionError, UnsafeDatabase
 from usecasecore.runtime.limits import Limits
 
@@ -40,7 +41,7 @@ def command_engine(engine: Engine, limits: Limits) -> Engine:
             _configure_sqlite(connection, milliseconds)
             pooled.info[_CONFIGURED] = True
         writes = connection.get_execution_options().get(_WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        row_count(connection, "BEGIN IMMEDIATE" if writes else "BEGIN", (), unwatched=is_unheard(connection))
 
     if not any(getattr(known, "__qualname__", "") == begin.__qualname__ for known in engine.dispatch.begin):
         event.listen(engine, "begin", begin)

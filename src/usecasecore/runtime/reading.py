@@ -120,7 +120,7 @@ class ReadingSession(CommandSession):
             if connection is not None and not connection.closed and not connection.invalidated:
                 _allow_writes(connection)
         finally:
-            self._committed = True  # there is nothing to roll back that anybody should be told of
+            self.committed = True  # there is nothing to roll back that anybody should be told of
             super().discard()
 
 
