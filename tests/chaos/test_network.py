@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +11,18 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, func, select, update
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.accounts import ADA, Account, Deposit, Open, application
+from tests.accounts import ADA, Account, Base, Deposit, Open, application
 from tests.bank import ASYNC_DRIVERS, Bank, BlockingRuntime, on_postgres
 from tests.chaos.proxy import Hurt, Proxy
 from tests.chaos.soundness import assert_sound
 from tests.chaos.tally import Tally, rounds
-from usecasecore import Limits, Runtime
+from usecasecore import AsyncRuntime, Limits, Runtime
 from usecasecore.errors import OutcomeUnknown, UseCaseError
 
 Through = Callable[..., Any]
+ASYNC_DRIVERS_OF_POSTGRES = sorted(kind for kind, driver in ASYNC_DRIVERS.items() if driver.startswith("postgresql"))
 
 
 @pytest.fixture
@@ -161,6 +164,46 @@ def test_when_every_commit_hangs_the_outcome_is_unknown_in_time_and_a_later_try_
             assert time.monotonic() < deadline
     assert look.account(account_id).balance == 1
     assert_sound(engine, ["k"])
+
+
+def wait_for(proxy: Proxy, hurts: int) -> None:
+    while proxy.hurt < hurts:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("hurt", [Hurt.DELAY, Hurt.HANG_BEFORE, Hurt.HANG_AFTER], ids=lambda one: one.name)
+@pytest.mark.parametrize("driver", ASYNC_DRIVERS_OF_POSTGRES)
+def test_a_cancellation_while_the_commit_is_on_its_way_and_then_the_same_key(
+    postgres_url: str, driver: str, hurt: Hurt, tally: Tally
+) -> None:
+    async def scenario(proxy: Proxy) -> None:
+        address = proxy.url.set(drivername=ASYNC_DRIVERS[driver])
+        commands = create_async_engine(address, pool_size=1, max_overflow=0)
+        runtime = AsyncRuntime(commands, application(), limits=Limits(lock_timeout=timedelta(seconds=2)))
+        account_id = (await runtime.execute(Open(owner="ada"), actor=ADA)).account_id
+        for number in range(rounds(1, 30)):
+            command, key = Deposit(account_id=account_id, amount=1), f"k{number}"
+            proxy.next(hurt)
+            task = asyncio.ensure_future(runtime.run(command, actor=ADA, idempotency_key=key))
+            await asyncio.to_thread(wait_for, proxy, number + 1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            tally.faults += 1
+            again = await runtime.run(command, actor=ADA, idempotency_key=key)
+            assert again.result.balance == number + 1
+        await commands.dispose()
+
+    engine = create_engine(postgres_url)
+    Base.metadata.create_all(engine)
+    with Proxy(postgres_url) as proxy:
+        asyncio.run(scenario(proxy))
+    with engine.connect() as connection:
+        balance = connection.scalars(select(Account.balance)).one()
+    tally.lost, tally.duplicated = max(tally.faults - balance, 0), max(balance - tally.faults, 0)
+    assert_sound(engine)
+    tally.assert_clean()
+    engine.dispose()
 
 
 @on_postgres
