@@ -545,6 +545,29 @@ def test_who_listens_to_the_engine_s_commits_is_asked_before(engine_with: Callab
     assert seen.commits == [False, False]
 
 
+def test_what_is_left_dirty_by_a_flush_is_flushed_before_the_commit(engine_with: Callable[..., Engine]) -> None:
+    engine = engine_with()
+    runtime = bank(engine)
+    account_id = account(runtime)
+    once: list[Any] = []
+
+    def rename(session: Session, _context: Any) -> None:
+        if not once:
+            [one] = [found for found in session.identity_map.values() if isinstance(found, Account)]
+            once.append(one)
+            one.owner = "renamed"
+
+    event.listen(Session, "after_flush_postexec", rename)
+    try:
+        with sent() as seen:
+            runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
+    finally:
+        event.remove(Session, "after_flush_postexec", rename)
+    assert not any(seen.commits)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("select owner from accounts").scalar_one() == "renamed"
+
+
 def test_several_commands_in_one_transaction_commit_once_at_its_end(engine_with: Callable[..., Engine]) -> None:
     engine = engine_with()
     runtime = bank(engine)
