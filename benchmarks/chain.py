@@ -29,11 +29,11 @@ Perform = Callable[[UUID, str], object]
 class UnchainedPostgres(store.PostgresStore):
     """Writes what the ledger had before there was a chain."""
 
-    def _statement(self, claimed: bool, personal: bool, update: RowUpdate | None) -> DriverSql:
-        wanted = claimed, personal, "" if update is None else update.text
+    def _statement(self, claimed: bool, personal: bool, update: RowUpdate | None, fails: bool) -> DriverSql:
+        wanted = claimed, personal, fails, "" if update is None else update.text
         if wanted not in self._statements:
             made = _Unchained(self.tables, self.dialect, update)
-            self._statements[wanted] = made.statement(claimed=claimed, personal=personal)
+            self._statements[wanted] = made.statement(claimed=claimed, personal=personal, fails=fails)
         return self._statements[wanted]
 
 

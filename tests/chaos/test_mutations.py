@@ -123,10 +123,14 @@ def with_the_outbox_outside_of_the_transaction(patch: Patch, engine: Engine) -> 
         with engine.begin() as other:
             insert = store.tables.outbox.insert()
             for one in entries.outbox:
-                row = {name: getattr(one, name) for name in one.__slots__}
-                row |= {"command_id": entries.stored.command_id, "occurred_at": entries.created_at, "headers": {}, "payload": {}}
+                row = one._asdict() | {
+                    "command_id": entries.stored.command_id,
+                    "occurred_at": entries.created_at,
+                    "headers": {},
+                    "payload": {},
+                }
                 other.execute(insert, row)
-        honest(store, connection, replace(entries, outbox=()), **said)
+        honest(store, connection, entries._replace(outbox=()), **said)
 
     patch.setattr(PostgresStore, "write", write)
 

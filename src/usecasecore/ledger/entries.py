@@ -1,10 +1,13 @@
-"""What one accepted command leaves in the ledger."""
+"""What one accepted command leaves in the ledger.
+
+Each command makes some of these, and a named tuple is made in a fifth of the time of a frozen dataclass.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from usecasecore.ledger.personal import PersonalValue
@@ -16,8 +19,7 @@ EntryKind: TypeAlias = Literal["create", "change", "delete", "baseline"]
 the first entry of a row that was there before the library, with the version and the state that it had then."""
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
+class IdempotencyKey(NamedTuple):
     """The scope of an idempotency key: two actors with the same key never meet."""
 
     tenant: str
@@ -26,8 +28,7 @@ class IdempotencyKey:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredResult:
+class StoredResult(NamedTuple):
     """What is stored under an idempotency key.
 
     Attributes:
@@ -47,8 +48,7 @@ class StoredResult:
     result: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
+class AuditEntry(NamedTuple):
     """One aggregate's part in a command; without an aggregate where the command has none. JSON columns hold JSON text.
 
     Attributes:
@@ -70,8 +70,7 @@ class AuditEntry:
     messages: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxMessage:
+class OutboxMessage(NamedTuple):
     """An event or a job. `payload` is JSON text."""
 
     id: UUID
@@ -86,8 +85,7 @@ class OutboxMessage:
     available_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entries:
+class Entries(NamedTuple):
     """Everything that one accepted command writes beside its aggregates.
 
     Attributes:
@@ -103,8 +101,8 @@ class Entries:
     common: dict[str, Any]
     headers: str
     audit: tuple[AuditEntry, ...]
-    outbox: tuple[OutboxMessage, ...] = field(default=())
-    personal: tuple[PersonalValue, ...] = field(default=())
+    outbox: tuple[OutboxMessage, ...] = ()
+    personal: tuple[PersonalValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -437,22 +437,8 @@ def _idempotency_row(entries: Entries) -> dict[str, Any]:
 
 
 def _audit_rows(entries: Entries) -> list[dict[str, Any]]:
-    names = (
-        "id",
-        "kind",
-        "aggregate",
-        "aggregate_id",
-        "version",
-        "lifecycle",
-        "trigger",
-        "from_state",
-        "to_state",
-        "changes",
-        "detail",
-        "messages",
-    )
     common = {**entries.common, "key": entries.key.key}
-    return [{**common, **{name: getattr(entry, name) for name in names}} for entry in entries.audit]
+    return [{**common, **entry._asdict()} for entry in entries.audit]
 
 
 def _personal_rows(entries: Entries) -> list[dict[str, Any]]:
@@ -469,7 +455,7 @@ def _outbox_rows(entries: Entries) -> list[dict[str, Any]]:
         "headers": entries.headers,
         "occurred_at": entries.created_at,
     }
-    return [{**common, **{name: getattr(message, name) for name in message.__slots__}} for message in entries.outbox]
+    return [{**common, **message._asdict()} for message in entries.outbox]
 
 
 def _committed(connection: Connection, text: str, parameters: Any, refused: Callable[[], None]) -> tuple[int, bool, int] | None:
