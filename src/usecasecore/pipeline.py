@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, util
 from sqlalchemy.engine.default import DefaultDialect
@@ -24,12 +24,10 @@ from usecasecore import unofficial
 
 __all__ = ["Answer", "Pipeline", "pipeline_of"]
 
+T = TypeVar("T")
+
 _DRIVERS = ("psycopg", "psycopg_async")
 _STATE = "usecasecore_pipeline"
-_PLAIN: tuple[tuple[str, Any], ...] = tuple(
-    (name, getattr(DefaultDialect, name)) for name in ("do_begin", "do_commit", "do_rollback")
-)
-"""What a dialect does with a transaction, unless somebody has put something else there, such as savepoints for tests."""
 _IDLE, _READABLE = 0, 1
 _PLACE = re.compile(r"%(?:%|\((\w+)\)s)")
 _SETTINGS = (b"client_encoding", b"TimeZone", b"DateStyle", b"IntervalStyle")
@@ -146,19 +144,8 @@ class Pipeline:
             sent = _Sent(numbered, values, adapter.types, adapter.formats)
         libpq = self._libpq
         begins = libpq.transaction_status == _IDLE and not self.driver.autocommit
-        fresh, place = None, 0
-
-        def queue() -> None:
-            nonlocal fresh, place
-            if begins:
-                libpq.send_query_params(_begin(self.driver), None)
-                place = 1
-            fresh, place = self._queue(sent, place)
-            if commit:
-                libpq.send_query_params(b"COMMIT", None)
-
-        results = self._trip(queue)
-        if fresh is not None and results[place - 1].status == self._parts.done:
+        results, (fresh, place) = self._trip(partial(self._queue, sent, begins=begins, commit=commit))
+        if fresh is not None and len(results) >= place and results[place - 1].status == self._parts.done:
             self._prepared[sent.text, sent.types] = fresh
         for at, result in enumerate(results):
             if result.status == self._parts.failed:
@@ -179,13 +166,13 @@ class Pipeline:
         if self._libpq.transaction_status != _IDLE:
             self._trip(lambda: self._libpq.send_query_params(b"ROLLBACK", None))
 
-    def _trip(self, queue: Callable[[], None]) -> list[Any]:
-        """Return the results of what a function queues, as far as they came."""
+    def _trip(self, queue: Callable[[], T]) -> tuple[list[Any], T]:
+        """Return the results of what a function queues, as far as they came, and what it returned."""
         libpq = self._libpq
         results: list[Any] = []
         libpq.enter_pipeline_mode()
         try:
-            queue()
+            queued = queue()
             libpq.pipeline_sync()
             self._wait(_answered(libpq, results, self._parts))
         finally:
@@ -193,29 +180,39 @@ class Pipeline:
                 libpq.exit_pipeline_mode()
             except Exception:  # noqa: BLE001 - interrupted with answers on the way, or broken: nobody may use it again
                 libpq.finish()
-        return results
+        return results, queued
 
-    def _queue(self, sent: _Sent, place: int) -> tuple[bytes | None, int]:
-        """Queue a statement; return the name under which it is prepared anew, if it is, and the place of its result."""
+    def _queue(self, sent: _Sent, *, begins: bool, commit: bool) -> tuple[bytes | None, int]:
+        """Queue a statement and what goes along; return the name under which it is prepared anew, if it is, and the place of its result."""
+        libpq = self._libpq
+        if begins:
+            libpq.send_query_params(_begin(self.driver), None)
+        fresh, before = self._queue_statement(sent)
+        if commit:
+            libpq.send_query_params(b"COMMIT", None)
+        return fresh, before + begins
+
+    def _queue_statement(self, sent: _Sent) -> tuple[bytes | None, int]:
+        """Return the name, likewise, and how many results come before the statement's."""
         libpq = self._libpq
         most = 0 if self.driver.prepare_threshold is None else self.driver.prepared_max
         if most == 0:
             libpq.send_query_params(sent.text, sent.values, sent.types, sent.formats)
-            return None, place
+            return None, 0
         key = sent.text, sent.types
-        name, fresh = self._prepared.get(key), None
-        if name is None:
-            if most is not None and len(self._prepared) >= most:
-                libpq.send_query_params(b"DEALLOCATE " + self._prepared.popitem(last=False)[1], None)
-                place += 1
-            self._names += 1
-            name = fresh = b"usecasecore_%d" % self._names
-            libpq.send_prepare(name, sent.text, sent.types)
-            place += 1
-        else:
+        name = self._prepared.get(key)
+        if name is not None:
             self._prepared.move_to_end(key)
-        libpq.send_query_prepared(name, sent.values, sent.formats)
-        return fresh, place
+            libpq.send_query_prepared(name, sent.values, sent.formats)
+            return None, 0
+        makes_room = most is not None and len(self._prepared) >= most
+        if makes_room:
+            libpq.send_query_params(b"DEALLOCATE " + self._prepared.popitem(last=False)[1], None)
+        self._names += 1
+        fresh = b"usecasecore_%d" % self._names
+        libpq.send_prepare(fresh, sent.text, sent.types)
+        libpq.send_query_prepared(fresh, sent.values, sent.formats)
+        return fresh, 1 + makes_room
 
     def _adapter_of_now(self) -> Any:
         status = self._libpq.parameter_status
@@ -245,7 +242,8 @@ def _awaiting(driver: Any) -> Callable[[_Trip], None]:
 def _answered(libpq: Any, results: list[Any], parts: unofficial.PsycopgParts) -> _Trip:
     """Send what is queued and collect the results, up to the end of the pipeline; psycopg waits wherever this yields."""
     while libpq.flush():
-        if (yield parts.wait_for_both) == _READABLE:
+        ready = yield parts.wait_for_both
+        if ready and ready & _READABLE:
             libpq.consume_input()
     while True:
         while libpq.is_busy():
