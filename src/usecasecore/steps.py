@@ -9,7 +9,7 @@ a fault to inject or a measurement wants. Nothing is recorded here.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +19,7 @@ from uuid import UUID
 __all__ = [
     "Answer",
     "Creation",
+    "Ended",
     "Firing",
     "Moment",
     "Record",
@@ -91,7 +92,8 @@ class Firing(NamedTuple):
         dest: Name of the state after; None where it was refused, or where a callback raised.
         edge: The `lifecycle.Edge` that was taken; None likewise.
         declared: Whether the trigger is declared for that state.
-        verdicts: Each guard that was asked, in order; none where a callback raised.
+        asked: (edge, `lifecycle.guards.Guard`, whether the edge may be taken as far as it goes) of each guard that was asked, in order;
+            none where a callback raised.
     """
 
     lifecycle: Any
@@ -101,7 +103,12 @@ class Firing(NamedTuple):
     dest: str | None
     edge: Any
     declared: bool
-    verdicts: tuple[Verdict, ...]
+    asked: Sequence[tuple[Any, Any, bool]]
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The answer of each guard that was asked, in order."""
+        return tuple(Verdict(edge, guard.name, passed, guard.reason) for edge, guard, passed in self.asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +174,20 @@ class Answer:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The transaction of an attempt has ended; a fact of `commit`, or of `rollback`.
+
+    Attributes:
+        committed: Whether it was committed. Where the answer of a COMMIT was lost, the rollback that follows doesn't say that it wasn't.
+    """
+
+    committed: bool
+
+
+COMMITTED, ROLLED_BACK = Ended(True), Ended(False)
+
+
 class Moment(NamedTuple):
     """A point in the run of a command.
 
@@ -189,9 +210,11 @@ class Moment(NamedTuple):
 
 Watcher: TypeAlias = Callable[[Moment], None]
 
-Wanted: TypeAlias = Step | type[Firing] | type[Creation] | type[Replay] | type[Answer] | type[Request] | type[Record]
+Wanted: TypeAlias = (
+    Step | type[Firing] | type[Creation] | type[Replay] | type[Answer] | type[Request] | type[Record] | type[Ended]
+)
 
-_EVERYTHING: frozenset[Wanted] = frozenset({*Step, Firing, Creation, Replay, Answer, Request, Record})
+_EVERYTHING: frozenset[Wanted] = frozenset({*Step, Firing, Creation, Replay, Answer, Request, Record, Ended})
 
 watchers: tuple[Watcher, ...] = ()
 """Who watches."""
@@ -199,6 +222,9 @@ watchers: tuple[Watcher, ...] = ()
 wanted: frozenset[Wanted] = frozenset()
 """The steps of which somebody wants to know before and after, and the facts; look at it before a moment is made, so that
 nobody pays for what nobody sees."""
+
+wanted_steps: frozenset[Step] = frozenset()
+"""The steps among them: while nobody asks for any, none is looked up."""
 
 _watching: tuple[tuple[Watcher, frozenset[Wanted]], ...] = ()
 _changing = threading.Lock()
@@ -226,9 +252,10 @@ def watch(watcher: Watcher, only: Iterable[Wanted] | None = None) -> Iterator[No
 
 
 def _watched_by(those: tuple[tuple[Watcher, frozenset[Wanted]], ...]) -> None:
-    global _watching, watchers, wanted  # noqa: PLW0603 - see "How it works": it is the process that is watched
+    global _watching, watchers, wanted, wanted_steps  # noqa: PLW0603 - see "How it works": it is the process that is watched
     _watching, watchers = those, tuple(watcher for watcher, _ in those)
     wanted = frozenset().union(*(asked for _, asked in those))
+    wanted_steps = frozenset(one for one in wanted if isinstance(one, Step))
 
 
 def tell(moment: Moment) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
@@ -13,9 +17,11 @@ from sqlalchemy.pool import StaticPool
 from tests.accounts import ADA, Account, Base, Close, Deposit, Flip, Freeze, LimitReached, Open, application
 from tests.bank import Bank, on_postgres
 from tests.integration.test_faults import CutAtCommit
-from usecasecore import Rejected, Runtime
+from usecasecore import Rejected, Runtime, steps
 from usecasecore.coverage.facts import Fact, Kind
 from usecasecore.coverage.recorder import Recorder
+from usecasecore.steps import Step, When
+from usecasecore.testing import crash_after
 
 
 def facts(recorder: Recorder, kind: Kind) -> set[Fact]:
@@ -130,3 +136,56 @@ def test_nothing_is_counted_once_the_block_is_left(bank: Bank, recorder: Recorde
     with pytest.raises(LimitReached):
         bank.runtime.execute(Deposit(account_id=account_id, amount=2_000_000))
     assert dict(recorder.hits) == before
+
+
+def test_a_recorder_asks_for_no_step(recorder: Recorder) -> None:
+    with recorder.watching():
+        assert steps.Firing in steps.wanted
+        assert not steps.wanted_steps  # what each of a command's dozen steps would cost
+
+
+def test_a_commit_counts_though_somebody_who_was_told_of_it_first_failed(bank: Bank, recorder: Recorder) -> None:
+    account_id = bank.open()
+    with crash_after("commit"), recorder.watching():
+        bank.runtime.execute(Freeze(account_id=account_id), reason="x")
+    assert committed(recorder) == {"open --freeze--> frozen"}
+    assert facts(recorder, Kind.ROLLED_BACK) == set()
+
+
+@pytest.mark.parametrize("long", [3, 1_000_000])
+def test_nothing_is_lost_of_what_threads_note_while_it_is_counted(
+    monkeypatch: pytest.MonkeyPatch, recorder: Recorder, long: int
+) -> None:
+    monkeypatch.setattr("usecasecore.coverage.recorder._LONG", long)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with recorder.watching(), ThreadPoolExecutor(5) as pool:
+            accounts = [Account(owner="ada", balance=0) for _ in range(4)]
+            deposits = [pool.submit(deposit_by_hand, account, 2_000) for account in accounts]
+            while not all(one.done() for one in deposits):
+                assert recorder.hits.total() <= 24_000
+    finally:
+        sys.setswitchinterval(interval)
+    assert [one.result() for one in deposits] == [None] * 4
+    assert {(fact.kind, count) for (_, fact, _), count in recorder.hits.items()} == {
+        (Kind.ATTEMPTED, 8_000),
+        (Kind.COMMITTED, 8_000),
+        (Kind.FOLLOWED, 7_996),
+    }
+
+
+class OwnSession:
+    """What a recorder sees of a session."""
+
+    step, application, caller = Step.FIRE, None, None
+
+
+def deposit_by_hand(account: Account, times: int) -> None:
+    """Fire as a use case does, and end as its session does, without the database's time in between."""
+    Account.lifecycle.enter_initial(account)
+    for _ in range(times):
+        session = OwnSession()
+        context: Any = SimpleNamespace(session=session, use_case="MakeDeposit", command_id=None)
+        Account.lifecycle.fire(account, "deposit", context=context)
+        steps.tell(steps.Moment(Step.COMMIT, When.DURING, "MakeDeposit", None, session, steps.COMMITTED))

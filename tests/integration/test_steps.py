@@ -25,9 +25,9 @@ from tests.accounts import (
     deposit_doing,
 )
 from tests.bank import Bank
-from usecasecore import Decision, Lifecycle, Policy, Runtime, Transaction, Transition, state_column, version_column
+from usecasecore import Decision, Lifecycle, Policy, Runtime, Transaction, Transition, state_column, steps, version_column
 from usecasecore.errors import GuardRejected, TransitionNotAllowed
-from usecasecore.steps import Answer, Creation, Firing, Moment, Replay, Step, When, watch
+from usecasecore.steps import Answer, Creation, Ended, Firing, Moment, Replay, Step, When, watch
 
 
 def watched(act: Callable[[], Any]) -> list[Moment]:
@@ -106,6 +106,20 @@ def test_a_watcher_that_asks_for_little_is_told_no_more(bank: Bank) -> None:
     with watch(seen.append, only=[Step.COMMIT, Firing]):
         bank.runtime.run(Close(account_id=account_id))
     assert [(str(one.step), str(one.when)) for one in seen] == [("fire", "during"), ("commit", "before"), ("commit", "after")]
+
+
+def test_the_end_of_a_transaction_is_told_once_and_needs_no_step(bank: Bank) -> None:
+    account_id, seen = bank.open(), list[Moment]()
+    bank.runtime.run(Deposit(account_id=account_id, amount=5))
+    with watch(seen.append, only=[Ended]):
+        assert not steps.wanted_steps
+        bank.runtime.run(Deposit(account_id=account_id, amount=5), actor=ADA)
+        with pytest.raises(GuardRejected):
+            bank.runtime.run(Close(account_id=account_id))
+    assert [(str(one.step), str(one.when), one.fact) for one in seen] == [
+        ("commit", "during", Ended(committed=True)),
+        ("rollback", "during", Ended(committed=False)),
+    ]
 
 
 def test_a_command_in_the_caller_s_transaction_is_not_told_as_rolled_back(engine: Engine) -> None:

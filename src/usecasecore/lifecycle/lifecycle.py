@@ -400,25 +400,22 @@ class Lifecycle(Bindable):
         return self.binding
 
     def _tell(self, context: Any, aggregate: object, trigger: str, state: str, attempt: Attempt | None) -> None:
-        verdicts = (
-            ()
-            if attempt is None
-            else tuple(steps.Verdict(edge, guard.name, passed, guard.reason) for edge, guard, passed in attempt.asked)
-        )
-        taken = attempt.taken if attempt else None
-        dest = (taken.dest or state) if taken else None
-        edge = taken.edge if taken else None
-        firing = steps.Firing(self, aggregate, trigger, state, dest, edge, attempt is not None, verdicts)
+        asked, taken = ((), None) if attempt is None else (attempt.asked, attempt.taken)
+        dest, edge = (None, None) if taken is None else (taken.dest or state, taken.edge)
+        firing = _made(steps.Firing, (self, aggregate, trigger, state, dest, edge, attempt is not None, asked))
         session = getattr(context, "session", None)
         step = getattr(session, "step", steps.Step.FIRE)
         use_case, command_id = getattr(context, "use_case", ""), getattr(context, "command_id", None)
-        steps.tell(steps.Moment(step, steps.When.DURING, use_case, command_id, session, firing))
+        steps.tell(_made(steps.Moment, (step, steps.When.DURING, use_case, command_id, session, firing)))
 
     def _require_trigger(self, trigger: str) -> None:
         if trigger not in self.triggers:
             raise DefinitionError(
                 f"{self.location}: lifecycle {self.name!r}: there is no trigger {trigger!r}{nearest(trigger, self.triggers)}"
             )
+
+
+_made = tuple.__new__  # a firing is told in each command while transitions are covered
 
 
 def _diagrams() -> Any:

@@ -22,6 +22,7 @@ from usecasecore.steps import Moment, Step, When
 __all__ = ["CommandSession", "driver_in_transaction", "sole_command"]
 
 _RUNNING = "_usecasecore_running"
+_made = tuple.__new__  # what a named tuple's own `__new__` calls; where somebody watches, it is called in each command
 
 
 class CommandSession(Session):
@@ -80,7 +81,7 @@ class CommandSession(Session):
 
     def enter(self, step: Step) -> None:
         """Go on to a step: the one before it is done."""
-        if wanted := steps.wanted:
+        if wanted := steps.wanted_steps:
             if self.step in wanted:
                 self.leave()
             if step in wanted:
@@ -89,7 +90,7 @@ class CommandSession(Session):
 
     def leave(self) -> None:
         """Say that the step is done, where no other follows at once."""
-        if self.step in steps.wanted:
+        if self.step in steps.wanted_steps:
             assert self.step is not None
             self._tell(self.step, When.AFTER)
         self.step = None
@@ -101,7 +102,7 @@ class CommandSession(Session):
 
     def _tell(self, step: Step, when: When, fact: Any = None) -> None:
         use_case, command_id = self.running
-        steps.tell(Moment(step, when, use_case, command_id, self, fact))
+        steps.tell(_made(Moment, (step, when, use_case, command_id, self, fact)))
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -173,6 +174,8 @@ class CommandSession(Session):
                 self._end()
         self._committing = None
         self.committed = True
+        if steps.Ended in steps.wanted:
+            self._tell(Step.COMMIT, When.DURING, steps.COMMITTED)
         self.leave()
 
     @contextmanager
@@ -209,6 +212,8 @@ class CommandSession(Session):
             # A connection that is already dead can't roll back; the pool drops it.
             with suppress(DBAPIError):
                 super().close()
+            if steps.Ended in steps.wanted and not self.committed:
+                self._tell(Step.ROLLBACK, When.DURING, steps.ROLLED_BACK)
         self.discarded = True
         if Step.ROLLBACK in steps.wanted and not self.committed:
             self._tell(Step.ROLLBACK, When.AFTER)
