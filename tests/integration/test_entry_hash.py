@@ -48,5 +48,19 @@ def test_an_entry_has_the_hash_that_it_has_always_had(vector: dict[str, Any], da
     engine.dispose()
 
 
+@pytest.mark.parametrize("length", [0, 1, 2, 5, 6, 7, 9, 10, 35, 36, 37, 100])
+@pytest.mark.parametrize("letter", ["x", "é", "🔒"])
+def test_the_database_writes_the_body_that_the_runtime_hashes_however_long_a_field_is(
+    database_url: str, length: int, letter: str
+) -> None:
+    texts = dict.fromkeys(("key", "aggregate_id", "correlation_id"), letter * length)
+    numbers = dict.fromkeys(("version", "messages"), min(10 ** max(length - 1, 0), 2**31 - 1))
+    row = as_stored({**GOLDEN[0]["row"], **texts, **numbers, "kind": "x" * min(length, 10), "detail": f'"{letter * length}"'})
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        assert inserted(connection, row) == body(row)
+    engine.dispose()
+
+
 def test_the_vectors_follow_on_each_other() -> None:
     assert [vector["previous"] for vector in GOLDEN] == ["00" * 32, GOLDEN[0]["hash"], GOLDEN[1]["hash"], "00" * 32]

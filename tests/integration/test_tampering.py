@@ -142,6 +142,15 @@ def test_each_way_is_found_and_where(books: Books, vault: Vault, tamper: Callabl
     assert (found[0].aggregate, found[0].aggregate_id, found[0].sequence) == ("account", str(books.first), sequence)
 
 
+@pytest.mark.parametrize("column", ["prev_hash", "hash"])
+def test_text_in_the_place_of_a_hash_is_found_on_sqlite_which_holds_anything(books: Books, column: str) -> None:
+    if books.engine.dialect.name != "sqlite":
+        pytest.skip("the column holds nothing but bytes")
+    books.tamper(f"update usecasecore_audit set {column} = 'none' where {FIRST} and version = 3")
+    [found] = [one for one in books.verify().findings if one.code in BY_CHAIN]
+    assert (found.code, found.aggregate_id, found.sequence) == ("entry_changed", str(books.first), 3)
+
+
 def test_what_only_an_anchor_finds_nothing_else_does(books: Books, vault: Vault) -> None:
     rewrite_the_suffix_and_the_head(books)
     assert books.verify().ok

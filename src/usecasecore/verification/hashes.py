@@ -7,13 +7,12 @@ trail. A baseline that an adoption wrote below the first entry of a chain is in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain, groupby
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Text, literal_column, select
+from sqlalchemy import Connection, Text, literal_column, select, type_coerce
+from sqlalchemy.types import NullType
 
 from usecasecore.ledger import LedgerTables
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_sql, hash_of_body
@@ -21,7 +20,8 @@ from usecasecore.verification.report import Finding
 
 __all__ = ["HashCheck"]
 
-_BATCH = 5_000
+_BATCH = 1_000
+_START = ("create", "baseline")
 
 
 class HashCheck:
@@ -40,66 +40,113 @@ class HashCheck:
         """Yield the first wrong entry of each chain, in the order of the chains; then entries without an aggregate."""
         entry = self._tables.audit.alias("entry")
         order = (entry.c.aggregate, entry.c.aggregate_id, entry.c.version)
-        facts = (entry.c.hash_version, entry.c.prev_hash, entry.c.hash, self._body())
-        rows = self._rows(select(*order, entry.c.kind, *facts).where(entry.c.aggregate.is_not(None)).order_by(*order))
-        for (aggregate, key), entries in groupby(rows, itemgetter(0, 1)):
-            yield from self._chain(aggregate, key, entries)
-        yield from self._single(self._rows(select(entry.c.command_id, *facts).where(entry.c.aggregate.is_(None))))
+        # The driver's bytes as they are: to have each of them turned into bytes would cost as much as its hash.
+        hashes = (type_coerce(entry.c.prev_hash, NullType()), type_coerce(entry.c.hash, NullType()))
+        facts = (entry.c.hash_version, *hashes, self._body())
+        yield from self._chains(select(*order, entry.c.kind, *facts).where(entry.c.aggregate.is_not(None)).order_by(*order))
+        yield from self._single(select(entry.c.command_id, *facts).where(entry.c.aggregate.is_(None)))
 
     def _body(self) -> Any:
         return literal_column(body_sql(self._tables.audit, self._connection.dialect.name, "entry"), Text())
 
-    def _rows(self, statement: Any) -> Iterator[Any]:
+    def _parts(self, statement: Any) -> Iterator[Sequence[Any]]:
         with self._connection.execute(statement.execution_options(yield_per=_BATCH)) as found:
             for part in found.partitions():
                 self.hashed += len(part)
-                yield from part
+                yield part
 
-    def _chain(self, aggregate: str, key: str, entries: Iterator[Any]) -> Iterator[Finding]:
-        below, first = _below(entries)
-        if below and (first is None or first.kind in ("create", "baseline")):
-            # What begins its chain there is the beginning of the trail: nothing came before an adoption.
-            sentence = f"{aggregate} {key}: version {below[0]} {_UNSEALED}"
-            yield Finding("hash_missing", sentence, aggregate, key, below[0])
+    def _chains(self, statement: Any) -> Iterator[Finding]:
+        chain = _Chain(None, None)
+        for part in self._parts(statement):
+            for entry in part:
+                aggregate, key, version, _, number, previous, stored, body = entry
+                if key != chain.key or aggregate != chain.aggregate:
+                    yield from _ended(chain)
+                    chain = _Chain(aggregate, key)
+                # Of a million entries a million go through these few lines, and through no others.
+                follows = previous == chain.hash and number == HASH_VERSION
+                if follows and chain.plain and hash_of_body(previous, body.encode()) == stored:
+                    chain.version, chain.hash = version, stored
+                elif not chain.told:
+                    yield from self._odd(chain, entry)
+        yield from _ended(chain)
+
+    def _odd(self, chain: _Chain, entry: Any) -> Iterator[Finding]:
+        """Say what an entry is that doesn't follow on the one before, or that comes after baselines without a hash."""
+        _, _, version, kind, number, previous, stored, body = entry
+        if chain.version is None and kind == "baseline" and stored is None:
+            chain.below.append(version)
+            chain.plain = False
             return
-        self.unsealed += len(below)
-        expected, last = GENESIS, 0
-        for _, _, version, _, kind, previous, stored, body in () if first is None else chain((first,), entries):
-            if previous != expected or kind != HASH_VERSION or hash_of_body(expected, body.encode()) != stored:
-                code, sentence = _fault(kind, previous, stored, body, expected, last)
-                yield Finding(code, f"{aggregate} {key}: version {version} {sentence}", aggregate, key, version)
-                return
-            expected, last = stored, version
+        if chain.below and kind in ("create", "baseline"):
+            # What begins its chain there is the beginning of the trail: nothing came before an adoption.
+            yield from _ended(chain)
+            return
+        self.unsealed += len(chain.below)
+        chain.below = []
+        fault = _fault(number, previous, stored, body, chain.hash, chain.version)
+        if fault is None:
+            chain.version, chain.hash, chain.plain = version, stored, True
+        else:
+            yield chain.fault(fault[0], version, fault[1])
 
-    def _single(self, rows: Iterable[Any]) -> Iterator[Finding]:
-        for command_id, kind, previous, stored, body in rows:
-            if previous != GENESIS or kind != HASH_VERSION or hash_of_body(GENESIS, body.encode()) != stored:
-                code, sentence = _fault(kind, previous, stored, body, GENESIS, 0)
-                assert isinstance(command_id, UUID)
-                yield Finding(code, f"command {command_id}: its entry {sentence}", command_id=command_id)
+    def _single(self, statement: Any) -> Iterator[Finding]:
+        for part in self._parts(statement):
+            for command_id, number, previous, stored, body in part:
+                fault = _fault(number, previous, stored, body, GENESIS, None)
+                if fault is not None:
+                    assert isinstance(command_id, UUID)
+                    yield Finding(fault[0], f"command {command_id}: its entry {fault[1]}", command_id=command_id)
+
+
+class _Chain:
+    """How far the entries of one aggregate have been looked at.
+
+    Attributes:
+        version: Of the last entry that is right; None before the first one.
+        hash: Its hash, on which the next one follows.
+        below: Versions of the baselines without a hash that came first, until it is known what follows on them.
+        told: Whether something was wrong: of each chain only the first is told.
+        plain: Whether nothing is odd about it so far.
+    """
+
+    __slots__ = ("aggregate", "below", "hash", "key", "plain", "told", "version")
+
+    def __init__(self, aggregate: str | None, key: str | None) -> None:
+        self.aggregate, self.key = aggregate, key
+        self.version: int | None = None
+        self.hash = GENESIS
+        self.below: list[int] = []
+        self.told, self.plain = False, True
+
+    def fault(self, code: str, version: int, sentence: str) -> Finding:
+        self.told, self.plain = True, False
+        return Finding(code, f"{self.aggregate} {self.key}: version {version} {sentence}", self.aggregate, self.key, version)
 
 
 _UNSEALED = "has no hash: it was written past the runtime and never sealed"
 
 
-def _below(entries: Iterator[Any]) -> tuple[list[int], Any]:
-    """Return the versions of the baselines without a hash that come first, and the entry after them, if there is one."""
-    below: list[int] = []
-    for entry in entries:
-        if entry.kind != "baseline" or entry.hash is not None:
-            return below, entry
-        below.append(entry.version)
-    return below, None
+def _ended(chain: _Chain) -> Iterator[Finding]:
+    """Yield the first of the baselines on which no chain follows."""
+    if chain.below and not chain.told:
+        yield chain.fault("hash_missing", chain.below[0], _UNSEALED)
 
 
 def _fault(
-    kind: int | None, previous: bytes | None, stored: bytes | None, body: str, expected: bytes, last: int
-) -> tuple[str, str]:
+    number: int | None, previous: Any, stored: Any, body: str, expected: bytes, last: int | None
+) -> tuple[str, str] | None:
+    """Return what is wrong with an entry, as a code and the rest of a sentence; None where nothing is.
+
+    The hashes are what the columns hold: on SQLite that may be anything.
+    """
     if previous is None or stored is None:
         return "hash_missing", _UNSEALED
-    if kind != HASH_VERSION:
-        return "hash_unknown", f"has a hash of version {kind}, and {HASH_VERSION} is known"
-    if hash_of_body(previous, body.encode()) != stored:
+    if number != HASH_VERSION:
+        return "hash_unknown", f"has a hash of version {number}, and {HASH_VERSION} is known"
+    if not isinstance(previous, bytes) or hash_of_body(previous, body.encode()) != stored:
         return "entry_changed", "is not what was hashed when it was written"
-    before = f"version {last}" if last else "the start of a chain"
-    return "link_broken", f"is whole, and not linked to {before} but to something else"
+    if previous != expected:
+        before = "the start of a chain" if last is None else f"version {last}"
+        return "link_broken", f"is whole, and not linked to {before} but to something else"
+    return None
