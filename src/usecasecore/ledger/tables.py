@@ -141,6 +141,8 @@ def _head(metadata: MetaData) -> Table:
         Column("version", BigInteger, nullable=False),
         Column("hash", LargeBinary(32), nullable=False),
         Column("anchored_version", BigInteger),
+        # Each command writes one row of it: on SQLite then a page, and not one of the table and one of the key's index.
+        sqlite_with_rowid=False,
     )
 
 

@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("anchored_version", sa.BigInteger),
         sa.PrimaryKeyConstraint("aggregate", "aggregate_id"),
         schema=schema,
+        sqlite_with_rowid=False,
     )
     if op.get_bind().dialect.name == "postgresql":
         # Every command updates one row, and no index of it: with room on the page that is a heap-only update.
