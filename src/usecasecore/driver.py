@@ -22,6 +22,7 @@ __all__ = [
     "CompiledSelect",
     "CompiledSql",
     "DriverSql",
+    "InTurn",
     "all_rows",
     "commit_with",
     "first_row",
@@ -242,3 +243,41 @@ def _all_and_types(source: Any) -> tuple[Any, list[Any]]:
 
 def _count(source: Any) -> int:
     return int(source.rowcount)
+
+
+class InTurn:
+    """Statements that follow on each other, on a driver that answers at once: one cursor does for all while nobody watches.
+
+    Each takes what `first_row` takes, and raises what it raises.
+    """
+
+    __slots__ = ("_connection", "_cursor")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._cursor: Any = connection.connection.cursor() if is_unwatched(connection) else None
+
+    def row(self, text: str, parameters: Any) -> Sequence[Any] | None:
+        """Return the first row; None where there is none."""
+        if self._cursor is None:
+            return first_row(self._connection, text, parameters, unwatched=False)
+        row: Sequence[Any] | None = self._taken(text, parameters, _first)
+        return row
+
+    def count(self, text: str, parameters: Any) -> int:
+        """Return how many rows the statement changed."""
+        if self._cursor is None:
+            return row_count(self._connection, text, parameters, unwatched=False)
+        return self._taken(text, parameters, _count)
+
+    def done(self) -> None:
+        """Close the cursor."""
+        if self._cursor is not None:
+            self._cursor.close()
+
+    def _taken(self, text: str, parameters: Any, take: Callable[[Any], T]) -> T:
+        try:
+            self._cursor.execute(text, parameters)
+            return take(self._cursor)
+        except BaseException as error:  # noqa: BLE001 - SQLAlchemy treats each kind in its way
+            unofficial.raise_translated(self._connection, error, text, parameters, self._cursor)

@@ -17,7 +17,7 @@ audit table that has to be protected makes a new version.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -32,6 +32,7 @@ __all__ = [
     "GENESIS",
     "HASH_VERSION",
     "body",
+    "body_of",
     "body_sql",
     "entry_hash",
     "hash_of_body",
@@ -99,12 +100,18 @@ def body(row: Mapping[str, Any]) -> str:
         row: The entry's columns; JSON columns as the text that is stored, instants aware or as text of the form `instant_text`
             returns.
     """
-    return "".join([_part(row[name]) for name in FIELDS])
+    return body_of([row[name] for name in FIELDS])
 
 
 def unstamped_body(row: Mapping[str, Any]) -> str:
     """Return the body of an entry without its last field, `recorded_at`, which the database knows when it writes the entry."""
-    return "".join([_part(row[name]) for name in _UNSTAMPED])
+    return body_of([row[name] for name in _UNSTAMPED])
+
+
+def body_of(values: Iterable[Any]) -> str:
+    """Return the body of an entry whose fields are these values, in the order of `FIELDS`; for a part of the body, of a part of them."""
+    # In one expression, with the kinds by how often they come: this is half of what the chain costs in Python.
+    return "".join(["-" if one is None else f"{len(one)}:{one}" if type(one) is str else _part(_text(one)) for one in values])
 
 
 def entry_hash(previous: bytes | None, row: Mapping[str, Any]) -> bytes:
@@ -119,7 +126,9 @@ def hash_of_body(previous: bytes, content: bytes) -> bytes:
 
 def instant_text(instant: datetime) -> str:
     """Return an instant as the body has it: UTC, to the microsecond, `2026-05-04 12:00:00.000000`."""
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return instant.isoformat(" ", "microseconds")[:-6]  # without its "+00:00"
 
 
 def body_sql(table: Table, dialect: str, row: str, fields: tuple[str, ...] = FIELDS) -> str:
@@ -145,18 +154,16 @@ def hash_sql(previous: str, content: str) -> str:
     return f"sha256(decode('{_PREFIX.hex()}', 'hex') || {previous} || int8send(length({content})) || {content})"
 
 
-def _part(value: Any) -> str:
-    if value is None:
-        return "-"
-    if not isinstance(value, str):
-        value = _text(value)
-    return f"{len(value)}:{value}"
+def _part(text: str) -> str:
+    return f"{len(text)}:{text}"
 
 
 def _text(value: Any) -> str:
     if isinstance(value, UUID):
-        return value.hex
-    return instant_text(value) if isinstance(value, datetime) else str(value)
+        return f"{value.int:032x}"
+    if isinstance(value, datetime):
+        return instant_text(value)
+    return value if isinstance(value, str) else str(value)
 
 
 def _part_sql(kind: Any, column: str, dialect: str, usual: int | None) -> str:

@@ -44,15 +44,14 @@ from usecasecore.driver import (
     CompiledSelect,
     CompiledSql,
     DriverSql,
+    InTurn,
     all_rows,
     commit_with,
     first_row,
-    is_unwatched,
-    row_count,
     sole_row,
 )
 from usecasecore.errors import DefinitionError
-from usecasecore.ledger.chain import GENESIS, HASH_VERSION, entry_hash, unstamped_body
+from usecasecore.ledger.chain import FIELDS, GENESIS, HASH_VERSION, body_of, hash_of_body, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.row_update import RowUpdate
 from usecasecore.ledger.tables import LedgerTables
@@ -174,7 +173,7 @@ class SqliteStore(Store):
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
         super().__init__(tables, dialect)
         self._idempotency = _Prepared(tables.idempotency, dialect)
-        self._audit = _Prepared(tables.audit, dialect, chained=True)
+        self._audit = _Prepared(tables.audit, dialect, FIELDS[:-1], CHAINED)
         self._outbox = _Prepared(tables.outbox, dialect)
         self._personal = _Prepared(tables.personal, dialect)
         head = dialect.identifier_preparer.format_table(tables.head)
@@ -197,58 +196,70 @@ class SqliteStore(Store):
         commit: Commit | None = None,
     ) -> None:
         """Write everything; see `Store.write`."""
-        unwatched = is_unwatched(connection)
+        sending = InTurn(connection)
         if update is not None:
             assert update.order is not None
             values = tuple([update.values[name] for name in update.order])
-            _require_one(row_count(connection, update.text, values, unwatched=unwatched))
-        self._write(connection, (entries,), unwatched, enter)
+            _require_one(sending.count(update.text, values))
+        self._write(sending, (entries,), enter)
 
     def write_many(self, connection: Connection, many: Sequence[Entries], *, began: datetime | None, enter: Enter) -> None:
         """Write everything, row by row: here that costs no round trips; see `Store.write_many`."""
-        self._write(connection, many, is_unwatched(connection), enter)
+        self._write(InTurn(connection), many, enter)
 
-    def _write(self, connection: Connection, many: Sequence[Entries], unwatched: bool, enter: Enter) -> None:
+    def _write(self, sending: InTurn, many: Sequence[Entries], enter: Enter) -> None:
         for entries in many:
             for row in _audit_rows(entries):
-                self._chain(connection, row, unwatched)
+                self._chain(sending, row)
         enter(Step.MESSAGES)
         for entries in many:
-            self._personal.insert(connection, _personal_rows(entries), unwatched)
-            self._outbox.insert(connection, _outbox_rows(entries), unwatched)
+            self._personal.insert(sending, _personal_rows(entries))
+            self._outbox.insert(sending, _outbox_rows(entries))
         enter(Step.RESULT)
-        self._idempotency.insert(connection, [_idempotency_row(entries) for entries in many], unwatched)
+        self._idempotency.insert(sending, [_idempotency_row(entries) for entries in many])
+        sending.done()
 
-    def _chain(self, connection: Connection, row: dict[str, Any], unwatched: bool) -> None:
+    def _chain(self, sending: InTurn, row: dict[str, Any]) -> None:
         name = row["aggregate"], row["aggregate_id"]
-        recorded_at, previous = sole_row(connection, self._link, name, unwatched=unwatched)
-        row.update(recorded_at=recorded_at, hash_version=HASH_VERSION, prev_hash=previous or GENESIS)
-        row["hash"] = entry_hash(previous, row)
-        self._audit.insert(connection, [row], unwatched)
+        linked = sending.row(self._link, name)
+        assert linked is not None
+        recorded_at, head = linked
+        previous = head or GENESIS
+        # What is hashed is what is stored, made once.
+        stored = (*self._audit.values(row), recorded_at)
+        hashed = hash_of_body(previous, body_of(stored).encode())
+        sending.count(self._audit.text, (*stored, HASH_VERSION, previous, hashed))
         if name[0] is not None:
-            row_count(connection, self._set_head, (*name, row["version"], row["hash"]), unwatched=unwatched)
+            sending.count(self._set_head, (*name, row["version"], hashed))
 
 
 class _Prepared:
-    """An INSERT as text, and what turns its values into the driver's."""
+    """An INSERT as text, and what turns its values into the driver's.
 
-    def __init__(self, table: Table, dialect: Dialect, *, chained: bool = False) -> None:
-        names = (*written(table), *CHAINED) if chained else written(table)
-        places = ", ".join("?" * len(names))
-        columns = ", ".join(f'"{name}"' for name in names)
+    Attributes:
+        text: The INSERT; its parameters are the values, and then one for each of the further columns.
+    """
+
+    def __init__(self, table: Table, dialect: Dialect, names: tuple[str, ...] = (), further: tuple[str, ...] = ()) -> None:
+        names = names or written(table)
+        places = ", ".join("?" * len(names + further))
+        columns = ", ".join(f'"{name}"' for name in names + further)
         name = dialect.identifier_preparer.format_table(table)
-        self._sql = f"insert into {name} ({columns}) values ({places})"
+        self.text = f"insert into {name} ({columns}) values ({places})"
         processors = {
             column.name: column.type.dialect_impl(dialect).bind_processor(dialect)
             for column in table.c
-            if not isinstance(column.type, JSON) and column.name != "recorded_at"  # that comes from the database
+            if not isinstance(column.type, JSON)
         }
-        self._values = [(one, processors.get(one)) for one in names]
+        self._processors = [(one, processors.get(one)) for one in names]
 
-    def insert(self, connection: Connection, rows: list[dict[str, Any]], unwatched: bool | None = None) -> None:
+    def values(self, row: dict[str, Any]) -> tuple[Any, ...]:
+        """Return the values of a row as the driver takes them."""
+        return tuple([row[name] if process is None else process(row[name]) for name, process in self._processors])
+
+    def insert(self, sending: InTurn, rows: list[dict[str, Any]]) -> None:
         for row in rows:
-            values = tuple([row[name] if process is None else process(row[name]) for name, process in self._values])
-            row_count(connection, self._sql, values, unwatched=unwatched)
+            sending.count(self.text, self.values(row))
 
 
 class PostgresStore(Store):
