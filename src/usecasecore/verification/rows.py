@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from sqlalchemy import Connection, case, func, or_, select
+from sqlalchemy import Connection, func, select
 
 from usecasecore.errors import UndeclaredState
 from usecasecore.ledger import LedgerTables
@@ -71,42 +71,19 @@ class RowCheck:
         audit = self._tables.audit
         dialect = self._connection.dialect.name
         move = moves(audit, dialect, audit.c.aggregate == self._name, audit.c.aggregate_id.in_(keys)).c
-        begins = case((move.kind.in_(("create", "baseline")), move.version))
-        part = select(
-            move.aggregate_id,
-            move.version,
-            move.ordinal,
-            move.kind,
-            move.lifecycle,
-            move.to_state,
-            func.max(begins).over(partition_by=move.aggregate_id).label("begins"),
-        ).subquery("part")
-        entry = part.c
-        order = entry.version, entry.ordinal
-        downward = [one.desc() for one in order]
-        ranked = (
-            select(
-                entry.aggregate_id,
-                entry.version,
-                entry.ordinal,
-                entry.kind,
-                entry.lifecycle,
-                entry.to_state,
-                func.first_value(entry.kind).over(partition_by=entry.aggregate_id, order_by=order).label("start"),
-                func.row_number().over(partition_by=(entry.aggregate_id, entry.lifecycle), order_by=downward).label("place"),
-            )
-            # What was told before the row was changed past the runtime is no longer sure; nor is it of what was deleted.
-            .where(or_(entry.begins.is_(None), entry.version >= entry.begins))
-            .subquery("ranked")
-        )
+        order = (move.aggregate_id, move.version, move.ordinal)
         found: dict[str, _Last] = {}
-        for row in self._connection.execute(
-            select(ranked).where(ranked.c.place == 1).order_by(ranked.c.version, ranked.c.ordinal)
+        # Windows of SQL would sort the entries anew for each; here they come once, and all of them are read either way.
+        for key, version, _, kind, lifecycle, state in self._connection.execute(
+            select(*order, move.kind, move.lifecycle, move.to_state).order_by(*order)
         ):
-            last = found.setdefault(row.aggregate_id, _Last(row.version, row.kind, row.start))
-            last.version, last.kind = row.version, row.kind
-            if row.lifecycle is not None:
-                last.states[row.lifecycle] = row.to_state
+            last = found.get(key)
+            # What was told before the row was changed past the runtime is no longer sure; nor is it of what was deleted.
+            if last is None or (kind in ("create", "baseline") and version != last.version):
+                last = found[key] = _Last(version, kind, kind)
+            last.version, last.kind = version, kind
+            if lifecycle is not None:
+                last.states[lifecycle] = state
         return found
 
     def _compare(self, plan: AggregatePlan, key: str, row: SimpleNamespace, last: _Last | None) -> Iterator[Finding]:
