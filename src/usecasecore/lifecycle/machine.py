@@ -115,16 +115,9 @@ class Path(PeerTransition):
         self.guards = calls.guards
 
     def execute(self, event_data: EventData) -> bool:
-        """Do what pytransitions does, but for its log, and leave a note of the transition that was made."""
-        call_all = event_data.machine.callbacks
-        call_all(self.prepare, event_data)
-        for condition in self.conditions:
-            if not condition.check(event_data):
-                return False
-        call_all(self.before, event_data)
-        if self.dest:
-            self._change_state(event_data)
-        call_all(self.after, event_data)
+        """Do what pytransitions does, and leave a note of the transition that was made."""
+        if not super().execute(event_data):
+            return False
         event_data.kwargs[_ATTEMPT].taken = self
         return True
 
@@ -212,19 +205,8 @@ class SharedMachine(Machine):
 
     def attempt(self, model: object, trigger: str, command: object, context: object) -> Attempt:
         """Fire a trigger that is declared for the model's state; without a `taken` in the answer, guards refused."""
-        # What `Event.trigger` comes to without the options that a lifecycle refuses: no queue, nothing before or after all transitions.
-        attempt, event = Attempt(), self.events[trigger]
-        said = {"command": command, "context": context, _ATTEMPT: attempt}
-        event_data = EventData(self.get_model_state(model), event, self, model, args=(), kwargs=said)
-        try:
-            for path in event.transitions[event_data.state.name]:
-                event_data.transition = path
-                if path.execute(event_data):
-                    event_data.result = True
-                    break
-        except BaseException as error:
-            event_data.error = error  # type: ignore[assignment]  # the stub forgets that it may be any
-            raise
+        attempt = Attempt()
+        self.events[trigger].trigger(model, command=command, context=context, **{_ATTEMPT: attempt})
         return attempt
 
     def candidates(self, state: str, trigger: str) -> tuple[Path, ...]:
