@@ -94,7 +94,7 @@ def crashes(engine: Engine) -> None:
 
 def without_the_key(patch: Patch, _: Engine) -> None:
     def keyless(plan: Any, command: Any, asked: Asked, *rest: Any) -> Any:
-        return validated(plan, command, replace(asked, idempotency_key=None), *rest)
+        return validated(plan, command, asked._replace(idempotency_key=None), *rest)
 
     patch.setattr("usecasecore.runtime.shell.validated", keyless)
 

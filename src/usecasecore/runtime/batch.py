@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn, TypeAlias
 
@@ -196,7 +196,7 @@ class Batch:
     def ask_the_key(self) -> None:
         """See `Work.ask_the_key`."""
         for one in self._pending:
-            one.call = replace(one.call, fresh=False)
+            one.call = one.call._replace(fresh=False)
 
     def gives_way(self, fault: Fault, step: Step | None) -> bool:
         """Say whether the batch starts anew because of a failure that not all of it is to blame for."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from usecasecore.errors import Conflict, InvalidCommand, Rejected
@@ -84,7 +83,7 @@ class Bulk:
     def _call(self, plan: Plan, command: Command[Any], key: str | None) -> Call:
         if self._well_asked:
             return self._shell.next_call(plan, command, self._asked, key)
-        _, call = self._shell.call(command, replace(self._asked, idempotency_key=key))
+        _, call = self._shell.call(command, self._asked._replace(idempotency_key=key))
         self._well_asked = True
         return call
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic_core import PydanticSerializationError
@@ -41,8 +40,7 @@ _NOTHING_HIDDEN = Redactor()
 _TEXT_LIMITS = {"reason": 2_000, "request_id": 200, "correlation_id": 200, "causation_id": 200}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """What the caller said beside the command."""
 
     actor: Actor
@@ -54,8 +52,7 @@ class Asked:
     causation_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(NamedTuple):
     """A validated call; the same for all of its attempts.
 
     Attributes:
@@ -118,7 +115,7 @@ def next_of_many(plan: Plan, command: Command[Any], first: Asked, key: str | Non
         DomainError: From the use case's `validate`.
     """
     if key is not None and not is_key(key):
-        return validated(plan, command, replace(first, idempotency_key=key), now, limits)
+        return validated(plan, command, first._replace(idempotency_key=key), now, limits)
     call = _call(plan, command, first, key, now, limits)
     check_by_use_case(plan, command)
     return call

@@ -8,7 +8,7 @@ beyond the first refusal is left out: `execute` would not have come to it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from usecasecore.context import ExecutionContext
@@ -95,8 +95,8 @@ def _without_faults(asked: Asked, error: InvalidCommand) -> Asked | None:
     if not faulty <= {*_BESIDE, "reason"}:
         return None
     nothing: dict[str, Any] = dict.fromkeys(faulty - {"reason"})
-    repaired = replace(asked, **nothing)
-    return replace(repaired, reason="-") if "reason" in faulty else repaired
+    repaired = asked._replace(**nothing)
+    return repaired._replace(reason="-") if "reason" in faulty else repaired
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -94,7 +93,7 @@ class Shell:
     def next_call(self, plan: Plan, command: Command[Any], first: Asked, key: str | None) -> Call:
         """Return the validated call of a command that is asked for with the same words as a valid one, but for the key; see `call`."""
         if Step.VALIDATE in steps.wanted:
-            return self.call(command, replace(first, idempotency_key=key))[1]
+            return self.call(command, first._replace(idempotency_key=key))[1]
         return next_of_many(plan, command, first, key, self.clock(), self.limits)
 
     @property
@@ -127,8 +126,7 @@ class Shell:
 
     def _joined(self, outer: Call, session: CommandSession, command: Command[Any], said: dict[str, Any], place: int) -> Result:
         """Run a command that a use case runs inside of its own: in its transaction, by its actor, under a key made of its key."""
-        asked = replace(
-            outer.asked,
+        asked = outer.asked._replace(
             **{
                 "idempotency_key": f"{outer.key.key}/{place}",
                 "expected_version": None,
@@ -141,7 +139,7 @@ class Shell:
             plan, call = self.call(command, asked)
             session.flush()  # what the outer one has created must be there to be found
             if "idempotency_key" not in said:
-                call = replace(call, fresh=outer.fresh)
+                call = call._replace(fresh=outer.fresh)
             result: Result = self.run(plan, call, session).result
         except BaseException as error:
             session.doom(error)

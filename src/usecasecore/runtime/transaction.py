@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
@@ -74,7 +74,7 @@ class Transaction:
         )
         plan, call = self._shell.call(command, asked)
         if idempotency_key is None:
-            call = replace(call, fresh=self._fresh)
+            call = call._replace(fresh=self._fresh)
         self._last = plan, call
         try:
             with sole_command(self._session, plan.name):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from usecasecore.context import Outcome
@@ -70,7 +69,7 @@ class OneCommand:
 
     def ask_the_key(self) -> None:
         """See `Work.ask_the_key`."""
-        self._call = replace(self._call, fresh=False)
+        self._call = self._call._replace(fresh=False)
 
 
 class SeveralCommands(Generic[T]):
