@@ -96,10 +96,14 @@ def load_instance(session: Session, mapper: Mapper[Any], identity: Any, values: 
 def is_heard(connection: Connection, *events: str) -> bool:
     """Say whether anybody listens to one of these events of a connection, or of its engine. To ask `dispatch` makes an object for each."""
     engine = connection.engine
-    if engine._has_events and any(getattr(engine.dispatch, name) for name in events):
-        return True
     of_its_own = vars(connection).get("_has_events", False)  # in SQLAlchemy 2.0 it has the engine's too
-    return of_its_own and any(getattr(connection.dispatch, name) for name in events)
+    if not engine._has_events and not of_its_own:
+        return False
+    for dispatch in (engine.dispatch, connection.dispatch) if of_its_own else (engine.dispatch,):
+        for name in events:
+            if getattr(dispatch, name):
+                return True
+    return False
 
 
 def is_logged(connection: Connection) -> bool:

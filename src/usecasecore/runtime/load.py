@@ -6,7 +6,8 @@ the locked row is read anew; everything joined to it is of the snapshot. So if t
 key was made too early, and is made again before anything is fired. This holds because each accepted command with a loaded
 aggregate raises its version. Where no row is locked, the key is claimed first; duplicates then wait for the claim.
 
-On SQLite the transaction began with BEGIN IMMEDIATE: writers queue up before it, and two plain queries see the latest state.
+On SQLite the transaction began with BEGIN IMMEDIATE: writers queue up before it, and plain queries see the latest state. Where
+one row is loaded the key is joined there too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, bindparam, func, inspect, join, select, true
+from sqlalchemy import ColumnElement, Select, bindparam, func, inspect, join, select, true
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, MultipleResultsFound, ProgrammingError, StatementError
 from sqlalchemy.orm import Mapper, selectinload
 
@@ -62,8 +63,10 @@ class Loaded:
 
 def loader_for(registration: Registration, version: str | None, store: Store, tenancy: Tenancy | None) -> Loader:
     """Return the loader for a use case on the store's database."""
-    if registration.slots or registration.finds or registration.aggregate is None or not isinstance(store, PostgresStore):
+    if registration.slots or registration.finds or registration.aggregate is None:
         return Loader(registration, store, tenancy)
+    if not isinstance(store, PostgresStore):
+        return JoiningLoader(registration, store, tenancy)
     assert version is not None
     return LockingLoader(registration, store, version, tenancy)
 
@@ -101,7 +104,8 @@ class Loader:
         if stored is not None:
             return stored
         session.enter(Step.LOAD)
-        return replace(self._rows(session, call), began=began, claimed=began is not None)
+        found = self._rows(session, call)
+        return found if began is None else replace(found, began=began, claimed=True)
 
     def _rows(self, session: CommandSession, call: Call) -> Loaded:
         if self._slots:
@@ -224,36 +228,25 @@ class Loader:
         return ", ".join(str(value) for value in values)
 
 
-class LockingLoader(Loader):
-    """PostgreSQL, one row to lock: everything in one statement."""
+class JoiningLoader(Loader):
+    """One row and what is stored under the key, in one statement."""
 
-    store: PostgresStore
-
-    def __init__(self, registration: Registration, store: PostgresStore, version: str, tenancy: Tenancy | None) -> None:
+    def __init__(self, registration: Registration, store: Store, tenancy: Tenancy | None) -> None:
         super().__init__(registration, store, tenancy)
-        self.version = version
         self._fresh, self._keyed = (self._one_statement(registration, with_key=with_key) for with_key in (False, True))
 
     def load(self, session: CommandSession, call: Call, lock_timeout: str) -> Loaded | StoredResult:
-        """Return what is stored under the key, else the locked aggregate."""
+        """Return what is stored under the key, else the aggregate."""
         session.enter(Step.IDEMPOTENCY)
         session.enter(Step.LOAD)  # one statement does both
-        parameters = {**self._key_of(call), "uc_lock_timeout": lock_timeout}
+        parameters = self._key_of(call)
         if call.fresh:
             return _single(self._one(session, call, self._fresh, parameters))
-        parameters.update(key_parameters(call.key))
-        row = self._row_or_stored(session, call, parameters)
+        row = self._row_or_stored(session, call, parameters | key_parameters(call.key))
         if isinstance(row, StoredResult):
             return row
-        _, seen, _, *stored = row.further
-        if stored[0] is not None:  # the fingerprint
-            return stored_of(stored)
-        if getattr(row.aggregate, self.version) != seen:  # waited: see "How it works"
-            session.enter(Step.IDEMPOTENCY)
-            found = self.store.look_up(session.held, call.key)
-            if found is not None:
-                return found
-        return _single(row)
+        fingerprint, *_ = row.further
+        return _single(row) if fingerprint is None else stored_of(row.further)
 
     def _row_or_stored(self, session: CommandSession, call: Call, parameters: dict[str, Any]) -> FoundRow | StoredResult:
         try:
@@ -282,6 +275,49 @@ class LockingLoader(Loader):
         return _Query(statement, LeanLoad(mapper, joined, self.store.dialect))
 
     def _joined(self, locking: Select[Any], source: Any, mapper: Mapper[Any], with_key: bool) -> Select[Any]:
+        statement = locking.add_columns(*self._further(mapper))
+        if with_key:
+            stored = self.store.tables.idempotency
+            statement = statement.add_columns(*(stored.c[name].label(f"uc_{name}") for name in STORED))
+            source = join(source, stored, key_is(self.store.tables), isouter=True)
+        return statement.select_from(source)
+
+    def _further(self, mapper: Mapper[Any]) -> tuple[ColumnElement[Any], ...]:
+        """Return what is selected between the row and what is stored."""
+        return ()
+
+
+class LockingLoader(JoiningLoader):
+    """PostgreSQL, one row to lock: everything in one statement."""
+
+    store: PostgresStore
+
+    def __init__(self, registration: Registration, store: PostgresStore, version: str, tenancy: Tenancy | None) -> None:
+        self.version = version
+        super().__init__(registration, store, tenancy)
+
+    def load(self, session: CommandSession, call: Call, lock_timeout: str) -> Loaded | StoredResult:
+        """Return what is stored under the key, else the locked aggregate."""
+        session.enter(Step.IDEMPOTENCY)
+        session.enter(Step.LOAD)  # one statement does both
+        parameters = {**self._key_of(call), "uc_lock_timeout": lock_timeout}
+        if call.fresh:
+            return _begun(self._one(session, call, self._fresh, parameters))
+        parameters.update(key_parameters(call.key))
+        row = self._row_or_stored(session, call, parameters)
+        if isinstance(row, StoredResult):
+            return row
+        _, seen, _, *stored = row.further
+        if stored[0] is not None:  # the fingerprint
+            return stored_of(stored)
+        if getattr(row.aggregate, self.version) != seen:  # waited: see "How it works"
+            session.enter(Step.IDEMPOTENCY)
+            found = self.store.look_up(session.held, call.key)
+            if found is not None:
+                return found
+        return _begun(row)
+
+    def _further(self, mapper: Mapper[Any]) -> tuple[ColumnElement[Any], ...]:
         column = mapper.attrs[self.version].columns[0]
         table = column.table.alias("uc_snapshot")
         primary = {key: mapper.attrs[key].columns for key in self.keys}
@@ -292,13 +328,7 @@ class LockingLoader(Loader):
         seen = select(table.c[column.name]).where(*same_row).scalar_subquery()
         # What is selected is worked out for a row before it is locked.
         lock_timeout = func.set_config("lock_timeout", bindparam("uc_lock_timeout"), true())
-        statement = locking.add_columns(lock_timeout.label("uc_wait"), seen.label("uc_seen"), func.now().label("uc_began"))
-        joined = source
-        if with_key:
-            stored = self.store.tables.idempotency
-            statement = statement.add_columns(*(stored.c[name].label(f"uc_{name}") for name in STORED))
-            joined = join(source, stored, key_is(self.store.tables), isouter=True)
-        return statement.select_from(joined)
+        return lock_timeout.label("uc_wait"), seen.label("uc_seen"), func.now().label("uc_began")
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +340,10 @@ class _Query:
 
 
 def _single(row: FoundRow) -> Loaded:
+    return Loaded(row.aggregate, (row.aggregate,), subject=row.aggregate)
+
+
+def _begun(row: FoundRow) -> Loaded:
     return Loaded(row.aggregate, (row.aggregate,), subject=row.aggregate, began=row.further[2])
 
 
