@@ -16,7 +16,7 @@ from usecasecore.context import ExecutionContext, FiredTransition
 from usecasecore.errors import ContractViolation, Undeclared, WrongResult
 from usecasecore.ids import uuid7
 from usecasecore.ledger.entries import AuditEntry, Entries, EntryKind, OutboxMessage, StoredResult
-from usecasecore.ledger.json_text import NotStorable, canonical, jsonable
+from usecasecore.ledger.json_text import NotStorable, canonical, canonical_of_any, jsonable
 from usecasecore.ledger.transitions import FURTHER_TRANSITIONS, as_json
 from usecasecore.lifecycle import Lifecycle, grant_delete, set_version
 from usecasecore.messages import REDACTED, Command, DomainEvent, Job, Result
@@ -452,7 +452,10 @@ class Changes:
         Raises:
             WrongResult: If it holds a value that can't be stored.
         """
-        return self._redacted_text(_differences(one, attributes), one.plan.hidden)
+        changed = _differences(one, attributes)
+        if changed and not one.plan.hidden and not self.call.redactor.secrets:
+            return self._storable(lambda: canonical_of_any(changed))
+        return self._redacted_text(changed, one.plan.hidden)
 
     def detail_of(self, one: Touched, detail: dict[str, Any]) -> str:
         """Return the detail of an aggregate's audit entry as JSON text, with the transitions for which the entry has no columns left.
@@ -501,12 +504,15 @@ class Changes:
     def _redacted_text(self, value: dict[str, Any], hidden: frozenset[str] = frozenset()) -> str:
         if not value:
             return "{}"
+        clear = jsonable(value)
+        redacted = self.call.redactor.value(clear)
+        if hidden:
+            redacted = {name: _hidden(clear[name], shown) if name in hidden else shown for name, shown in redacted.items()}
+        return self._storable(lambda: canonical(redacted, depth=100, items=1_000_000))
+
+    def _storable(self, text: Callable[[], str]) -> str:
         try:
-            clear = jsonable(value)
-            redacted = self.call.redactor.value(clear)
-            if hidden:
-                redacted = {name: _hidden(clear[name], shown) if name in hidden else shown for name, shown in redacted.items()}
-            return canonical(redacted, depth=100, items=1_000_000)
+            return text()
         except NotStorable as error:
             place = ".".join(str(part) for part in error.path)
             raise WrongResult(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usecasecore.ledger.json_text import NotStorable, canonical
+from usecasecore.ledger.json_text import NotStorable, canonical, canonical_of_any, jsonable
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20)
 VALUES = st.recursive(
@@ -64,3 +64,18 @@ def test_what_can_not_be_stored_is_named_by_its_place(value: Any, path: tuple[st
 
 def test_a_text_that_looks_like_an_escape_is_none() -> None:
     assert canonical({"a": "\\u0000"}) == '{"a":"\\\\u0000"}'
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(), max_size=8), st.lists(SCALARS | st.datetimes() | st.uuids() | st.dates(), max_size=3)
+    )
+)
+def test_what_is_made_at_once_is_what_is_made_in_two_steps(value: dict[str, list[Any]]) -> None:
+    try:
+        expected = canonical(jsonable(value), depth=100)
+    except (NotStorable, ValueError) as error:
+        with pytest.raises(type(error)):
+            canonical_of_any(value)
+    else:
+        assert canonical_of_any(value) == expected
