@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from sqlalchemy import BigInteger, DateTime, Engine, Enum, Numeric, Text, cast, 
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.orm.attributes import flag_modified
 
-from tests.accounts import ADA, Account, AccountState, Base, Deposit, Flip, Posting, application
+from tests.accounts import ADA, Account, AccountState, Base, Deposit, Flip, MakeDeposit, Posting, application, deposit_doing
 from tests.bank import Bank
 from usecasecore import (
     AllowAll,
@@ -21,6 +22,7 @@ from usecasecore import (
     Command,
     ExecutionContext,
     Key,
+    Limits,
     Outcome,
     Result,
     Runtime,
@@ -29,7 +31,8 @@ from usecasecore import (
     uuid7,
     version_column,
 )
-from usecasecore.errors import ConstraintViolated, ContractViolation, StateWriteRefused
+from usecasecore.errors import Conflict, ConstraintViolated, ContractViolation, StateWriteRefused
+from usecasecore.ledger import ledger_tables
 from usecasecore.runtime import gathering
 from usecasecore.runtime.ahead import Ahead
 from usecasecore.runtime.gathering import Gathering
@@ -321,6 +324,33 @@ def test_a_key_that_is_taken_meanwhile_is_not_used_twice_though_it_was_sent_ahea
     results = deposit(bank, ids, key_of=lambda command: f"run/{command.account_id}")
     assert [getattr(one, "code", "done") for one in results] == ["done"] * 3 + ["idempotency_key_reused", "done"]
     assert balances(bank, [*ids, elsewhere]) == [5, 5, 5, 0, 5, 1]
+
+
+@ahead
+def test_a_key_that_somebody_holds_for_too_long_spoils_only_its_own_command_though_it_was_sent_ahead(
+    bank_doing: MakeBank, make_runtime: Callable[..., Any]
+) -> None:
+    def slowly(command: Deposit, account: Account, context: Any) -> None:
+        put_in(command, account, context)
+        if account.id == ids[4]:
+            time.sleep(0.6)  # so that the answer is there when the next part is sent
+
+    bank = bank_doing(put_in)
+    ids = accounts(bank, 6)
+    limits = Limits(lock_timeout=timedelta(milliseconds=300))
+    runtime = make_runtime(application(deposit_doing(slowly), instead_of=MakeDeposit), limits=limits)
+    keys = ledger_tables().idempotency
+    with bank.engine.connect() as rival:
+        row = {"tenant": "", "actor": str(ADA), "use_case": "MakeDeposit", "key": f"run/{ids[1]}"}
+        rival.execute(
+            insert(keys).values(**row, fingerprint=b"", command_id=uuid7(), created_at=func.now(), expires_at=func.now())
+        )
+        commands = [Deposit(account_id=one, amount=5) for one in ids]
+        results = list(runtime.execute_many(commands, actor=ADA, key_of=lambda command: f"run/{command.account_id}"))
+        rival.rollback()
+    assert [isinstance(one, Outcome) for one in results] == [True, False, True, True, True, True]
+    assert isinstance(results[1], Conflict)
+    assert balances(bank, ids) == [5, 0, 5, 5, 5, 5]
 
 
 class Everywhere(DeclarativeBase):

@@ -304,6 +304,7 @@ class Batch:
             attempt.accepted.append(_Accepted(one, changes, aggregate, result, version, detail, self._values(aggregate)))
             return
         taken = attempt.gathering.take(changes, aggregate, result, version, detail)
+        self._current = None  # what goes wrong from here on may be any command's
         if self._spoke or not taken or not attempt.gathering.send_ahead():
             self._not_gathered(attempt.gathering)
         attempt.gathered += 1

@@ -93,7 +93,9 @@ class Gathering:
         updates = self._updates()
         if updates is None:
             return False
+        self._session.enter(Step.FLUSH)
         self._hand_to(self._ahead, updates)
+        self._session.leave()
         return True
 
     def send(self) -> bool:
