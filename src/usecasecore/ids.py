@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 __all__ = ["hex_ids", "supplied_by", "uuid7"]
 
@@ -29,7 +29,12 @@ def uuid7() -> UUID:
         return _supplier()
     random = int.from_bytes(os.urandom(10), "big")
     milliseconds = time.time_ns() // 1_000_000
-    return UUID(int=(milliseconds << 80) | _VERSION_AND_VARIANT | ((random >> 6) & 0xFFF) << 64 | (random & _RANDOM_BITS))
+    # What UUID(int=...) does, without asking which of its six arguments was given: that takes three times as long as the rest.
+    made = object.__new__(UUID)
+    number = (milliseconds << 80) | _VERSION_AND_VARIANT | ((random >> 6) & 0xFFF) << 64 | (random & _RANDOM_BITS)
+    object.__setattr__(made, "int", number)
+    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    return made
 
 
 def hex_ids(number: int) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
@@ -83,6 +83,8 @@ class AsyncRuntime:
         self.asynchronous_commit = asynchronous_commit
         self._shell = Shell(engine.sync_engine, application, clock, limits, ledger_schema, tenancy, fold_updates)
         self._commands = AsyncEngine(command_engine(engine.sync_engine, self._shell.limits))
+        # Never used itself: SQLAlchemy's public way to start a greenlet, without a session of both kinds for each command.
+        self._greenlets = AsyncSession(self._commands)
         self._actions = ActionTable(self._shell.plans, application.policy)
         self._create = create
         self._checked = False
@@ -333,14 +335,13 @@ class AsyncRuntime:
             await self.check()
         async with self._queue:
             while True:
-                session = AsyncSession(self.engine, sync_session_class=ReadingSession)
-                inner: Any = session.sync_session
+                session = ReadingSession(self.engine.sync_engine)
                 try:
-                    return await session.run_sync(lambda _, inner=inner: question.ask(inner))  # type: ignore[misc]  # as below
+                    return await self._in_greenlet(partial(question.ask, session))
                 except Exception as error:  # noqa: BLE001 - raised below, or asked again
-                    decision = after_failure(question, error, inner)
+                    decision = after_failure(question, error, session)
                 finally:
-                    await asyncio.shield(session.run_sync(_discard))
+                    await asyncio.shield(self._in_greenlet(session.discard))
                 if isinstance(decision, Exception):
                     raise decision
                 await asyncio.sleep(decision)
@@ -350,23 +351,25 @@ class AsyncRuntime:
             await self.check()
         async with self._queue:
             while True:
-                session = AsyncSession(self._commands, sync_session_class=CommandSession)
-                inner: Any = session.sync_session
+                session = CommandSession(self._commands.sync_engine)
                 try:
-                    return await session.run_sync(lambda _, inner=inner: _run(work, inner))  # type: ignore[misc]  # mypy infers no type for it
+                    return await self._in_greenlet(partial(_run, work, session))
                 except Exception as error:  # noqa: BLE001 - raised below, or the work is done again
-                    decision = self._shell.decide(work.last, work.retry, error, inner)
+                    decision = self._shell.decide(work.last, work.retry, error, session)
                 finally:
-                    if not inner.discarded:
+                    if not session.discarded:
                         # A second cancellation must not leave the connection with a transaction in it.
-                        await asyncio.shield(session.run_sync(_discard))
+                        await asyncio.shield(self._in_greenlet(session.discard))
                 if isinstance(decision, Exception):
                     if work.recorded:
-                        await self._record(work.last, decision, inner)
+                        await self._record(work.last, decision, session)
                     raise decision
-                if inner.step is Step.COMMIT:
+                if session.step is Step.COMMIT:
                     work.ask_the_key()
                 await asyncio.sleep(decision)
+
+    async def _in_greenlet(self, function: Callable[[], T]) -> T:
+        return await self._greenlets.run_sync(lambda _: function())
 
     async def _record(self, run: tuple[Plan, Call] | None, failure: Exception, session: CommandSession) -> None:
         if run is None or not self._shell.is_recorded(failure):
@@ -392,8 +395,3 @@ def _run(work: Work[T], session: CommandSession) -> T:
     if session.committed:
         session.discard()  # nothing is rolled back, so it needs no shield: a task and a greenlet less
     return done
-
-
-def _discard(session: Session) -> None:
-    assert isinstance(session, CommandSession)
-    session.discard()

@@ -12,8 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection
@@ -32,20 +31,20 @@ class CommitWatch:
         self._work = threading.Event()
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def over(self, connection: Connection, seconds: float) -> Iterator[None]:
-        """Cut the connection if the block takes longer than so many seconds. Where there is no socket, wait for ever."""
+    def begin(self, connection: Connection, seconds: float) -> int | None:
+        """Cut the connection in so many seconds, unless `end` is called before with what this returns. Where there is no socket, never."""
         descriptor = _socket_of(connection)
-        if descriptor is None:
-            yield
-            return
-        with self._lock:
-            self._due[descriptor] = time.monotonic() + seconds
-            self._ensure_thread()
-        self._work.set()
-        try:
-            yield
-        finally:
+        if descriptor is not None:
+            with self._lock:
+                self._due[descriptor] = time.monotonic() + seconds
+                self._ensure_thread()
+            if not self._work.is_set():
+                self._work.set()
+        return descriptor
+
+    def end(self, descriptor: int | None) -> None:
+        """Leave the connection alone."""
+        if descriptor is not None:
             with self._lock:
                 self._due.pop(descriptor, None)
 

@@ -11,8 +11,7 @@ is with inheritance, relationships that load at once, `column_property`, listene
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Select, Table, select
 from sqlalchemy.orm import ColumnProperty, Mapper, Session
@@ -27,8 +26,7 @@ _LATER = (True, "select", "raise", "raise_on_sql", "noload", "dynamic", "write_o
 """What a relationship's `lazy` says where it loads nothing together with the row."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundRow:
+class FoundRow(NamedTuple):
     """A row that was found.
 
     Attributes:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, inspect, join, select, true
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, MultipleResultsFound, ProgrammingError, StatementError
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Loaded", "Loader", "about_the_value", "loader_for", "milliseconds", "new_of", "of_tenant", "row_lock", "unjoined"]
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """What an attempt starts from.
 
     Attributes:
@@ -105,7 +104,7 @@ class Loader:
             return stored
         session.enter(Step.LOAD)
         found = self._rows(session, call)
-        return found if began is None else replace(found, began=began, claimed=True)
+        return found if began is None else found._replace(began=began, claimed=True)
 
     def _rows(self, session: CommandSession, call: Call) -> Loaded:
         if self._slots:

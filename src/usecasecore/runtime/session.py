@@ -43,8 +43,8 @@ class CommandSession(Session):
 
     def __init__(self, bind: Engine | Connection, **options: Any) -> None:
         # No autoflush: a query in `apply` must not write half an aggregate. Closed for good: a thread that `apply` left running
-        # must not begin a transaction of its own with it. AsyncSession passes options of its own.
-        super().__init__(bind, **{**options, "autoflush": False, "expire_on_commit": False, "close_resets_only": False})
+        # must not begin a transaction of its own with it.
+        super().__init__(bind, **options, autoflush=False, expire_on_commit=False, close_resets_only=False)
         self.step: Step | None = None
         self.running: tuple[str, UUID | None] = ("", None)
         self.commit_sent_at: float | None = None
@@ -53,6 +53,7 @@ class CommandSession(Session):
         self.seen_version: int | None = None
         self.policy_failure: Exception | None = None
         self.in_hand: list[object] = []
+        self._is_own = isinstance(bind, Engine)
         self._held: Connection | None = None
         self._committing: Connection | None = None
         self._commit_timeout: float | None = None
@@ -148,7 +149,7 @@ class CommandSession(Session):
 
     def may_commit_along(self) -> bool:
         """Say whether COMMIT may travel with the next statement: it is the last, and nobody would notice the difference."""
-        if self._commit_timeout is None or Step.RESULT in steps.wanted or not isinstance(self.bind, Engine):
+        if self._commit_timeout is None or Step.RESULT in steps.wanted or not self._is_own:
             return False
         if self._flushed and (self.new or self.dirty or self.deleted):
             return False
@@ -158,8 +159,11 @@ class CommandSession(Session):
     def committing_along(self) -> Iterator[Callable[[], None]]:
         """Commit with the statement that is sent meanwhile; yield what is to be called where the database refuses the statement."""
         assert self._commit_timeout is not None
-        with self._committed_within(self._commit_timeout):
+        watched = self._begin_commit(self._commit_timeout)
+        try:
             yield self._commit_not_reached
+        finally:
+            commit_watch.end(watched)
         self._commit_went_along = True
 
     def _commit_not_reached(self) -> None:
@@ -170,26 +174,27 @@ class CommandSession(Session):
         if self._commit_went_along:
             self._end()
         else:
-            with self._committed_within(timeout):
+            watched = self._begin_commit(timeout)
+            try:
                 self._end()
+            finally:
+                commit_watch.end(watched)
         self._committing = None
         self.committed = True
         if steps.Ended in steps.wanted:
             self._tell(Step.COMMIT, When.DURING, steps.COMMITTED)
         self.leave()
 
-    @contextmanager
-    def _committed_within(self, timeout: float) -> Iterator[None]:
+    def _begin_commit(self, timeout: float) -> int | None:
         self.enter(Step.COMMIT)
         self._committing = self.held
         self.commit_sent_at = time.monotonic()
-        with commit_watch.over(self._committing, timeout):
-            yield
+        return commit_watch.begin(self._committing, timeout)
 
     def _end(self) -> None:
         transaction = self.held.get_transaction()
         told = self.dispatch.before_commit or self.dispatch.after_commit
-        if self._flushed or told or transaction is None or not isinstance(self.bind, Engine):
+        if self._flushed or told or transaction is None or not self._is_own:
             super().commit()
         else:
             transaction.commit()  # the session has nothing to do with it: closing it is all that is left
@@ -207,7 +212,7 @@ class CommandSession(Session):
         finally:
             if self._committing is not None:
                 _roll_back(self._committing)
-            elif not self.committed and self._held is not None and isinstance(self.bind, Engine):
+            elif not self.committed and self._held is not None and self._is_own:
                 _roll_back_lightly(self._held)
             # A connection that is already dead can't roll back; the pool drops it.
             with suppress(DBAPIError):
