@@ -43,7 +43,7 @@ class Books:
 
     def verify(self, **asked: Any) -> Report:
         with self.engine.connect() as connection:
-            return verify(connection, self.runtime.application, **{"audit": True, "now": NOON, **asked})
+            return verify(connection, self.runtime.application, **{"now": NOON, **asked})
 
     def tamper(self, *statements: str, **values: Any) -> None:
         """Run SQL as the owner of the tables."""

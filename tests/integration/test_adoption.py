@@ -446,7 +446,7 @@ def test_commands_go_on_meanwhile_and_each_trail_is_whole(engine: Engine, transa
     with engine.connect() as connection:
         rows = connection.execute(select(AUDIT.c.aggregate_id, AUDIT.c.version, AUDIT.c.kind)).all()
         versions = {row.id: row.version for row in connection.execute(select(Order.id, Order.version))}
-        report = verify(connection, app, audit=True)
+        report = verify(connection, app)
     assert (report.findings, report.counted.hashed) == ((), len(rows))
     trails: dict[str, list[tuple[int, str]]] = {}
     for aggregate_id, version, kind in rows:

@@ -66,7 +66,7 @@ def adopted(engine: Engine, lifecycle: Lifecycle = Order.lifecycle, batch: int =
 
 def verified(engine: Engine, application: Application = app) -> Report:
     with engine.connect() as connection:
-        return verify(connection, application, audit=True)
+        return verify(connection, application)
 
 
 def hashes(engine: Engine) -> list[tuple[int, bool]]:

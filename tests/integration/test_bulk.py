@@ -538,7 +538,7 @@ def begin_trails(engine: Engine) -> None:
 
 def assert_verified(engine: Engine) -> None:
     with engine.connect() as connection:
-        assert verify(connection, application(), audit=True, now=NOON).findings == ()
+        assert verify(connection, application(), now=NOON).findings == ()
 
 
 @pytest.fixture

@@ -36,19 +36,25 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, boo
 
 def test_verify_says_how_much_it_looked_at_and_ends_with_0(run: CommandLine, books: Books) -> None:
     ran = run("verify", *APP)
-    assert (ran.code, ran.out) == (0, "nothing is wrong in 12 entries and 2 rows\n")
+    assert (ran.code, ran.out) == (0, "nothing is wrong in 12 entries, 2 rows and 12 hashes\n")
     ran = run("verify", "--audit")
+    assert (ran.code, ran.out) == (0, "nothing is wrong in 12 entries and 12 hashes\n")
+    assert "application" not in ran.err
+    ran = run("verify")
     assert (ran.code, ran.out) == (0, "nothing is wrong in 12 entries, 0 rows and 12 hashes\n")
     assert ran.err.splitlines()[-1] == "no application is named: rows and transitions are not checked"
 
 
 def test_verify_names_what_is_wrong_and_ends_with_1(run: CommandLine, books: Books) -> None:
     books.tamper("update usecasecore_audit set reason = 'none' where aggregate_id = :first and version = 4")
-    ran = run("verify", "--audit", *APP)
+    ran = run("verify", *APP)
     assert ran.code == 1
     sentence = f"account {books.first}: version 4 is not what was hashed when it was written"
     assert ran.out == f"CODE           FINDING\nentry_changed  {sentence}\n\n1 finding in 12 entries, 2 rows and 12 hashes\n"
-    ran = run("verify", "--audit", "--format", "json", *APP)
+    ran = run("verify", "--audit")
+    assert ran.code == 1
+    assert ran.out == f"CODE           FINDING\nentry_changed  {sentence}\n\n1 finding in 12 entries and 12 hashes\n"
+    ran = run("verify", "--format", "json", *APP)
     assert ran.code == 1
     assert ran.data["ok"] is False
     assert ran.data["counted"] == {"entries": 12, "rows": 2, "hashed": 12, "unsealed": 0, "anchors": 0}
@@ -66,7 +72,7 @@ def test_verify_names_what_is_wrong_and_ends_with_1(run: CommandLine, books: Boo
 
 def test_verify_reads_through_an_async_driver_too(run: CommandLine, books: Books) -> None:
     url = make_url(books.engine.url).set(drivername=ASYNC_DRIVERS[books.engine.dialect.name])
-    ran = run("verify", "--audit", "--url", url.render_as_string(hide_password=False), *APP)
+    ran = run("verify", "--url", url.render_as_string(hide_password=False), *APP)
     assert (ran.code, ran.out) == (0, "nothing is wrong in 12 entries, 2 rows and 12 hashes\n")
 
 

@@ -258,7 +258,7 @@ def test_a_deletion_and_a_creation_in_one_transaction(bank: Bank) -> None:
     assert [(version, kind) for version, kind, *_ in trail(bank)] == [(1, "create"), (2, "delete"), (3, "create"), (4, "change")]
     assert (bank.account(account_id).balance, bank.account(account_id).version) == (5, 4)
     with bank.engine.connect() as connection:
-        assert verify(connection, application(*USE_CASES), audit=True, now=NOON).findings == ()
+        assert verify(connection, application(*USE_CASES), now=NOON).findings == ()
 
 
 def test_a_use_case_may_run_a_deletion_inside_and_create_after_it(bank: Bank) -> None:

@@ -41,7 +41,7 @@ def test_every_entry_is_linked_to_the_one_before_and_the_head_is_the_last(bank: 
     [head] = bank.rows("head")
     assert (head.aggregate, head.aggregate_id, head.version, head.hash) == ("account", str(account_id), 4, rows[-1].hash)
     with bank.engine.connect() as connection:
-        assert verify(connection, bank.runtime.application, audit=True, now=NOON).ok
+        assert verify(connection, bank.runtime.application, now=NOON).ok
 
 
 def test_commands_in_one_transaction_and_inside_of_each_other_make_one_chain(bank_with: Callable[..., Bank]) -> None:
@@ -65,7 +65,7 @@ def test_commands_in_one_transaction_and_inside_of_each_other_make_one_chain(ban
     bank.runtime.transaction(work)
     assert sorted(head.version for head in bank.rows("head")) == [2, 4]
     with bank.engine.connect() as connection:
-        report = verify(connection, bank.runtime.application, audit=True, now=NOON)
+        report = verify(connection, bank.runtime.application, now=NOON)
     assert report.findings == ()
     assert report.counted.hashed == 7
 
@@ -92,7 +92,7 @@ def test_sixteen_writers_on_one_aggregate_make_one_chain(bank: Bank) -> None:
     assert [row.version for row in rows] == list(range(1, 1 + writers * each + 1))
     assert [row.prev_hash for row in rows] == [GENESIS, *(row.hash for row in rows[:-1])]
     with bank.engine.connect() as connection:
-        assert verify(connection, bank.runtime.application, audit=True, now=NOON).ok
+        assert verify(connection, bank.runtime.application, now=NOON).ok
 
 
 TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=30)

@@ -74,7 +74,7 @@ def everything_but_results_and_values(bank: Bank) -> str:
 
 def checked(bank: Bank) -> tuple[Any, ...]:
     with bank.engine.connect() as connection:
-        return verify(connection, bank.runtime.application, audit=True, now=NOON).findings
+        return verify(connection, bank.runtime.application, now=NOON).findings
 
 
 def test_the_trail_holds_commitments_that_the_values_beside_it_fit(bank_with: BankWith) -> None:

@@ -140,6 +140,14 @@ def test_each_way_is_found_and_where(books: Books, vault: Vault, tamper: Callabl
     found = [one for one in findings if one.code in codes]
     assert found, findings
     assert (found[0].aggregate, found[0].aggregate_id, found[0].sequence) == ("account", str(books.first), sequence)
+    alone = books.verify(anchors=vault.trail(), audit_only=True).findings
+    assert alone == tuple(one for one in findings if one.code in BY_CHAIN | BY_HEAD | BY_ANCHOR)
+
+
+def test_the_trail_alone_says_nothing_of_the_rest(books: Books) -> None:
+    books.tamper("update accounts set version = 99")
+    assert not books.verify().ok
+    assert books.verify(audit_only=True).ok
 
 
 @pytest.mark.parametrize("column", ["prev_hash", "hash"])

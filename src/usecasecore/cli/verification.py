@@ -25,10 +25,10 @@ __all__ = ["verify"]
 
 
 def verify(
-    audit: Annotated[bool, typer.Option("--audit", help="Compute the hash of every audit entry anew.")] = False,
+    audit: Annotated[bool, typer.Option("--audit", help="Look at the audit trail alone: hashes, heads and anchors.")] = False,
     anchors: Annotated[
         str | None,
-        typer.Option("--anchors", metavar="DIR", help="Compare with the anchors in this directory or file; --audit is implied."),
+        typer.Option("--anchors", metavar="DIR", help="Compare with the anchors in this directory or file too."),
     ] = None,
     key: KeyOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many findings of each check at most.")] = 100,
@@ -46,19 +46,18 @@ def verify(
     trail = None if anchors is None else _trail(anchors, key)
     database, found = find_both(url, app, schema)
     application = found.application if found else None
-    if application is None:
+    if application is None and not audit:
         note("no application is named: rows and transitions are not checked")
 
     def look(connection: Connection, schema: str | None) -> Report:
-        hashed = audit or trail is not None
-        return verification.verify(connection, application, schema=schema, audit=hashed, anchors=trail, limit=limit)
+        return verification.verify(connection, application, schema=schema, audit_only=audit, anchors=trail, limit=limit)
 
     report = read_ledger(database, look, one_snapshot=True)
     if output is Format.JSON:
         data = {**asdict(report), "ok": report.ok, "more": sorted(report.more), "unknown": list(report.unknown)}
         print_json(data)
     else:
-        print_lines(_lines(report))
+        print_lines(_lines(report, rows=not audit))
     if unsealed := report.counted.unsealed:
         note(f"{_number(unsealed, 'baseline is', 'baselines are')} below the start of a chain: no hash vouches for that")
     for name in report.unknown:
@@ -76,15 +75,16 @@ def _trail(path: str, key: str | None) -> AnchorTrail:
     return AnchorTrail(list(read_documents(Path(path))), read_key(key, verifier_of))
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: Report, *, rows: bool) -> Iterator[str]:
     if report.findings:
         yield from table(("CODE", "FINDING"), [(finding.code, finding.sentence) for finding in report.findings])
         yield ""
     if report.more:
         yield f"there are more of: {', '.join(sorted(report.more))}"
     counted = report.counted
-    looked_at = [_number(counted.entries, "entry", "entries"), _number(counted.rows, "row", "rows")]
-    looked_at += [_number(counted.hashed, "hash", "hashes")] if counted.hashed else []
+    looked_at = [_number(counted.entries, "entry", "entries")]
+    looked_at += [_number(counted.rows, "row", "rows")] if rows else []
+    looked_at += [_number(counted.hashed, "hash", "hashes")]
     looked_at += [_number(counted.anchors, "anchor", "anchors")] if counted.anchors else []
     result = "nothing is wrong" if report.ok else _number(len(report.findings), "finding", "findings")
     yield f"{result} in {', '.join(looked_at[:-1])} and {looked_at[-1]}"

@@ -38,7 +38,7 @@ def verify(
     application: Application | None = None,
     *,
     schema: str | None = None,
-    audit: bool = False,
+    audit_only: bool = False,
     anchors: AnchorTrail | None = None,
     acknowledged: Iterable[UUID | str] = (),
     now: datetime | None = None,
@@ -52,7 +52,8 @@ def verify(
         connection: Of a synchronous engine; of an asynchronous one inside of `run_sync`.
         application: For its rows and transitions; without one the ledger is compared with itself only.
         schema: Where the ledger lives.
-        audit: Whether to compute the hash of every audit entry anew: about 8 microseconds each.
+        audit_only: Whether to look at the audit trail alone: every hash, the heads and the anchors. That takes a third or a fourth of
+            the time of everything.
         anchors: The anchors that were exported, all of them, with the key to check them by.
         acknowledged: Ids or idempotency keys of commands that a caller was told are done.
         now: The instant as of which keys may have expired, aware; by default the database's clock. For tests whose runtime has
@@ -61,31 +62,32 @@ def verify(
     """
     tables = ledger_tables(schema)
     declared = Declared.by(application)
-    rows = [RowCheck(connection, tables, name, plans) for name, plans in declared.plans.items()]
+    rows = [] if audit_only else [RowCheck(connection, tables, name, plans) for name, plans in declared.plans.items()]
     hashes = HashCheck(connection, tables)
-    now = now or connection.scalar(select(type_coerce(database_time(), Instant())))
-    assert now is not None
-    checks: list[Iterator[Finding]] = [
-        acknowledged_findings(connection, tables, acknowledged),
-        key_findings(connection, tables, declared, now),
-        refusal_findings(connection, tables),
-        version_findings(connection, tables),
-        state_findings(connection, tables, declared),
-        transition_findings(connection, tables, declared),
-        *(check.findings() for check in rows),
-        message_findings(connection, tables),
-        head_findings(connection, tables),
-    ]
-    if audit:
-        checks.append(hashes.findings())
     anchored = None if anchors is None else AnchorCheck(connection, tables, anchors)
+    checks: list[Iterator[Finding]] = []
+    if not audit_only:
+        now = now or connection.scalar(select(type_coerce(database_time(), Instant())))
+        assert now is not None
+        checks += [
+            acknowledged_findings(connection, tables, acknowledged),
+            key_findings(connection, tables, declared, now),
+            refusal_findings(connection, tables),
+            version_findings(connection, tables),
+            state_findings(connection, tables, declared),
+            transition_findings(connection, tables, declared),
+            *(check.findings() for check in rows),
+            message_findings(connection, tables),
+        ]
+    checks += [head_findings(connection, tables), hashes.findings()]
     if anchored is not None:
         checks.append(anchored.findings())
     found, more = _limited(checks, limit)
     looked_at = sum(check.rows for check in rows)
     anchors_seen = anchored.anchors if anchored else 0
     counted = Counted(_count(connection, tables), looked_at, hashes.hashed, anchors_seen, hashes.unsealed)
-    return Report(found, counted, more, _unknown(connection, tables, declared) if application else ())
+    unknown = () if application is None or audit_only else _unknown(connection, tables, declared)
+    return Report(found, counted, more, unknown)
 
 
 def _limited(checks: Iterable[Iterator[Finding]], limit: int) -> tuple[tuple[Finding, ...], frozenset[str]]:
