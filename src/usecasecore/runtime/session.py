@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -44,7 +44,9 @@ class CommandSession(Session):
     def __init__(self, bind: Engine | Connection, **options: Any) -> None:
         # No autoflush: a query in `apply` must not write half an aggregate. Closed for good: a thread that `apply` left running
         # must not begin a transaction of its own with it.
-        super().__init__(bind, **options, autoflush=False, expire_on_commit=False, close_resets_only=False)
+        # Where it takes part in a transaction that was begun without it, it may end it: `hold`.
+        mode = {"join_transaction_mode": "control_fully", **options}
+        super().__init__(bind, **mode, autoflush=False, expire_on_commit=False, close_resets_only=False)
         self.step: Step | None = None
         self.running: tuple[str, UUID | None] = ("", None)
         self.commit_sent_at: float | None = None
@@ -55,6 +57,7 @@ class CommandSession(Session):
         self.in_hand: list[object] = []
         self._is_own = isinstance(bind, Engine)
         self._held: Connection | None = None
+        self._alone: Connection | None = None
         self._committing: Connection | None = None
         self._commit_timeout: float | None = None
         self._commit_went_along = False
@@ -71,9 +74,22 @@ class CommandSession(Session):
         self.step, self.running = None, (use_case, command_id)
 
     def hold(self) -> Connection:
-        """Return the connection, with the transaction begun; `held` is the same from then on."""
-        self._held = self.connection()
-        return self._held
+        """Return the connection, with the transaction begun; `held` is the same from then on.
+
+        The session itself takes part in it as soon as anybody asks it for something of the database: it costs as much as the rest.
+        """
+        if not self._is_own or self.in_transaction() or self.dispatch.after_begin:
+            self._held = self.connection()
+            return self._held
+        assert isinstance(self.bind, Engine)
+        connection = self.bind.connect()
+        try:
+            connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        self.bind = self._held = self._alone = connection
+        return connection
 
     @property
     def held(self) -> Connection:
@@ -115,20 +131,27 @@ class CommandSession(Session):
         finally:
             self.step, self.running, self._commit_timeout = step, running, timeout
 
-    @contextmanager
-    def lent(self, use_case: str) -> Iterator[None]:
+    def lent(self, use_case: str) -> AbstractContextManager[None]:
         """Give the session to user code, and make sure afterwards that the transaction is still the one it got.
 
         Raises:
             TransactionEnded: If user code ended it in a way that could not be prevented.
         """
+        return _Lent(self, use_case)
+
+    def lend(self, use_case: str | None) -> str | None:
+        """See `lent`; return to whom it was lent before."""
         self._transaction_seen = self.held.get_transaction()
-        self._root = self.get_transaction()
-        outer, self._lent_to = self._lent_to, use_case
-        try:
-            yield
-        finally:
-            self._lent_to = outer
+        self._root = self.get_transaction() or self.begin()
+        return self.take_back(use_case)
+
+    def take_back(self, to: str | None) -> str | None:
+        """Lend it to whom it was lent before, or to nobody; return to whom it was lent."""
+        before, self._lent_to = self._lent_to, to
+        return before
+
+    def require_open(self, use_case: str) -> None:
+        """See `lent`."""
         if self._doomed_by is not None:
             raise self._doomed_by  # whether or not user code swallowed it
         self._still_open(use_case)
@@ -196,8 +219,9 @@ class CommandSession(Session):
         told = self.dispatch.before_commit or self.dispatch.after_commit
         if self._flushed or told or transaction is None or not self._is_own:
             super().commit()
-        else:
-            transaction.commit()  # the session has nothing to do with it: closing it is all that is left
+            if self._alone is None or transaction is None or not transaction.is_active:
+                return
+        transaction.commit()  # the session has no part in it: closing it is all that is left
 
     def hand_over(self) -> None:
         """Leave what was done to the caller's transaction, which goes on: of that one, this session is a part."""
@@ -217,6 +241,9 @@ class CommandSession(Session):
             # A connection that is already dead can't roll back; the pool drops it.
             with suppress(DBAPIError):
                 super().close()
+            if self._alone is not None:
+                with suppress(DBAPIError):
+                    self._alone.close()
             if steps.Ended in steps.wanted and not self.committed:
                 self._tell(Step.ROLLBACK, When.DURING, steps.ROLLED_BACK)
         self.discarded = True
@@ -263,6 +290,23 @@ class CommandSession(Session):
         same = transaction is not None and transaction is self._transaction_seen and transaction.is_active
         if not same or not driver_in_transaction(connection):
             raise TransactionEnded(use_case=use_case, prevented=False, how="a commit or rollback on the connection")
+
+
+class _Lent:
+    """See `CommandSession.lent`. Not a generator: that would cost more than all that is done here."""
+
+    __slots__ = ("_outer", "_session", "_use_case")
+
+    def __init__(self, session: CommandSession, use_case: str) -> None:
+        self._session, self._use_case = session, use_case
+
+    def __enter__(self) -> None:
+        self._outer = self._session.lend(self._use_case)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._session.take_back(self._outer)
+        if kind is None:
+            self._session.require_open(self._use_case)
 
 
 @contextmanager
