@@ -15,11 +15,21 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.accounts import NOON, Account, Base, Deposit, MakeDeposit, Open, application, deposit_doing
 from usecasecore import Application, AsyncRuntime, Limits, Runtime
+from usecasecore.errors import AggregateBusy
 from usecasecore.ledger import ledger_tables
 
 ASYNC_DRIVERS = {"aiosqlite": "sqlite+aiosqlite", "psycopg_async": "postgresql+psycopg_async", "asyncpg": "postgresql+asyncpg"}
 KINDS = ["sqlite", "aiosqlite", "postgresql", "psycopg_async", "asyncpg"]
 POOL = {"pool_size": 20, "max_overflow": 100}
+
+
+def however_busy(run: Callable[[], Any]) -> Any:
+    """Run a command again while it is told that somebody else holds the row: a client would, and a machine may be slow."""
+    while True:
+        try:
+            return run()
+        except AggregateBusy:
+            pass
 
 
 class BlockingRuntime:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.accounts import ADA, BOB, Account, Deposit, Done, Freeze, MakeDeposit, Open, application, deposit_doing
-from tests.bank import Bank, MakeRuntime
+from tests.accounts import ADA, BOB, Account, Deposit, Freeze, MakeDeposit, Open, application, deposit_doing
+from tests.bank import Bank, MakeRuntime, however_busy
 from tests.chaos.schedule import Runner, is_waiting_for_a_lock
 from tests.chaos.soundness import assert_sound
 from tests.chaos.tally import Tally, rounds, seeded
 from usecasecore import Actor, ExecutionContext, Limits, Outcome, Policy, PolicyRequest
-from usecasecore.errors import AggregateBusy, Forbidden, IdempotencyKeyReused, TransitionNotAllowed
+from usecasecore.errors import Forbidden, IdempotencyKeyReused, TransitionNotAllowed
 from usecasecore.steps import watch
 
 BankWith = Callable[..., Bank]
@@ -126,16 +126,11 @@ def test_the_same_key_of_other_actors_and_tenants_is_another_key(bank: Bank, tal
     actors = [Actor("user", f"u{number % 10}", tenant=f"t{number // 10}") for number in range(rounds(30, 1000))]
     deposit = Deposit(account_id=account_id, amount=1)
 
-    def run(actor: Actor) -> Outcome[Done]:
-        while True:
-            try:
-                outcome: Outcome[Done] = bank.runtime.run(deposit, actor=actor, idempotency_key="k")
-            except AggregateBusy:
-                continue  # SQLite lets in whom it likes, so that among eight writers one may wait for longer than it should
-            return outcome
-
     with ThreadPoolExecutor(8) as pool:
-        came = list(pool.map(run, actors))
+        # SQLite lets in whom it likes, so that among eight writers one may wait for longer than it should.
+        came = list(
+            pool.map(lambda actor: however_busy(partial(bank.runtime.run, deposit, actor=actor, idempotency_key="k")), actors)
+        )
     assert [one.replayed for one in came] == [False] * len(actors)
     assert len({one.command_id for one in came}) == len(actors)
     tally.faults += len(actors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, select
 
 from tests.accounts import ADA, NOON, Deposit, Done, LimitReached, Open, application
-from tests.bank import Bank
+from tests.bank import Bank, however_busy
 from tests.trails import Books, books, postgres_books, sqlite_books
 from usecasecore import Actor, Command, ExecutionContext, Transaction, UseCase, migrations
 from usecasecore.ledger import ledger_tables
@@ -84,7 +85,8 @@ def test_sixteen_writers_on_one_aggregate_make_one_chain(bank: Bank) -> None:
 
     def write(writer: int) -> None:
         for _ in range(each):
-            bank.runtime.execute(Deposit(account_id=account_id, amount=1), actor=Actor("user", str(writer)))
+            came = partial(bank.runtime.execute, Deposit(account_id=account_id, amount=1), actor=Actor("user", str(writer)))
+            however_busy(came)
 
     with ThreadPoolExecutor(writers) as pool:
         list(pool.map(write, range(writers)))
