@@ -181,7 +181,7 @@ def test_a_cancellation_while_the_commit_is_on_its_way_and_then_the_same_key(
         commands = create_async_engine(address, pool_size=1, max_overflow=0)
         runtime = AsyncRuntime(commands, application(), limits=Limits(lock_timeout=timedelta(seconds=2)))
         account_id = (await runtime.execute(Open(owner="ada"), actor=ADA)).account_id
-        for number in range(rounds(1, 30)):
+        for number in range(rounds(1, 10)):
             command, key = Deposit(account_id=account_id, amount=1), f"k{number}"
             proxy.next(hurt)
             task = asyncio.ensure_future(runtime.run(command, actor=ADA, idempotency_key=key))
