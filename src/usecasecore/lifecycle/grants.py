@@ -41,11 +41,20 @@ def write(aggregate: object, key: str, value: Any) -> None:
     except AttributeError:
         setattr(aggregate, key, value)
         return
-    set_attribute(aggregate, key, value, initiator=RuntimeToken(state.manager[key].impl, OP_REPLACE))
+    set_attribute(aggregate, key, value, _token(state, key))
     if state.key is not None:
         grant(state, key, value)
     else:
         state.info[_MADE] = True
+
+
+def _token(state: InstanceState[Any], key: str) -> RuntimeToken:
+    """Return the mark of a class's attribute, of which one will do: it knows nothing of the change."""
+    attribute = state.manager[key].impl
+    known: RuntimeToken | None = state.manager.info.get((_WRITES, key))
+    if known is None or known.impl is not attribute:
+        known = state.manager.info[_WRITES, key] = RuntimeToken(attribute, OP_REPLACE)
+    return known
 
 
 def set_version(aggregate: object, key: str, value: int) -> None:
@@ -55,23 +64,21 @@ def set_version(aggregate: object, key: str, value: int) -> None:
 
 def grant(state: InstanceState[Any], key: str, value: Any) -> None:
     """Let the next flush write this value."""
-    state.info.setdefault(_WRITES, {})[key] = value
+    state.info[_WRITES, key] = value
 
 
 def take_grant(state: InstanceState[Any], key: str, value: Any) -> bool:
     """Return whether this value may be written, and use the grant up."""
-    grants = state.info.get(_WRITES)
-    return grants is not None and grants.pop(key, _NOTHING) == value
+    return bool(state.info.pop((_WRITES, key), _NOTHING) == value)
 
 
 def drop_grants(state: InstanceState[Any], keys: Iterable[str] | None) -> None:
     """Forget what was granted for these attributes, or for all if None: they were expired, so the values are gone."""
     if keys is None:
-        state.info.pop(_WRITES, None)
         state.info.pop(_DELETE, None)
-    else:
-        for key in keys:
-            state.info.get(_WRITES, {}).pop(key, None)
+        keys = list(state.manager)
+    for key in keys:
+        state.info.pop((_WRITES, key), None)
 
 
 def grant_delete(aggregate: object) -> None:

@@ -18,7 +18,7 @@ from usecasecore.lifecycle.declaration import Declaration, StateRef, States, Tra
 from usecasecore.lifecycle.grants import write
 from usecasecore.lifecycle.graph import Edge, LifecycleGraph
 from usecasecore.lifecycle.location import Location
-from usecasecore.lifecycle.machine import Attempt, SharedMachine
+from usecasecore.lifecycle.machine import Attempt, Path, SharedMachine
 from usecasecore.lifecycle.machine_options import MachineOptions, refuse_options
 from usecasecore.lifecycle.mapping import Bindable, bindables_of, watch_mappers
 from usecasecore.lifecycle.observer import Observations
@@ -334,7 +334,13 @@ class Lifecycle(Bindable):
                 failures=attempt.failures,
                 allowed=bound.allowed[state],
             )
-        return Fired(bound.name, trigger, state, taken.dest or state, taken.edge)
+        return self._fired(taken, trigger, state)
+
+    def _fired(self, taken: Path, trigger: str, state: str) -> Fired:
+        known: Fired | None = taken.fired
+        if known is None or known.source != state or known.trigger != trigger:
+            known = taken.fired = Fired(self._bound.name, trigger, state, taken.dest or state, taken.edge)
+        return known
 
     def enter_initial(self, aggregate: object) -> None:
         """Put a new aggregate into the initial state; no callbacks are called.

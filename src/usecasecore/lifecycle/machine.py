@@ -23,8 +23,6 @@ from usecasecore.lifecycle.guards import Guard
 
 __all__ = ["Attempt", "Calls", "Path", "Place", "SharedMachine"]
 
-_ATTEMPT = "_attempt"
-
 
 class Attempt:
     """What one call of `fire` learns.
@@ -76,10 +74,11 @@ class _Asked(Condition):
     def __init__(self, guard: Guard, edge: Edge) -> None:
         super().__init__(guard, guard.wanted)
         self._guard, self._edge = guard, edge
+        self._ask, self._passes = guard.ask, guard.passes
 
     def check(self, event_data: EventData) -> bool:
-        passed: bool = self._guard(event_data)
-        event_data.kwargs[_ATTEMPT].asked.append((self._edge, self._guard, passed))
+        passed = self._passes(self._ask(event_data))
+        event_data.kwargs["_attempt"].asked.append((self._edge, self._guard, passed))
         return passed
 
 
@@ -91,6 +90,7 @@ class Path(PeerTransition):
         guards: What is asked before it is taken, in this order.
         leaves: The exit callbacks of all the states that are left, the innermost first.
         enters: The enter callbacks of all the states that are entered, the outermost first.
+        fired: What a lifecycle says when it was made, kept for the next time; None before the first.
     """
 
     def __init__(
@@ -113,12 +113,13 @@ class Path(PeerTransition):
         self.conditions = [_Asked(guard, edge) for guard in calls.guards]
         self.edge, self.leaves, self.enters = edge, leaves, enters
         self.guards = calls.guards
+        self.fired: Any = None
 
     def execute(self, event_data: EventData) -> bool:
         """Do what pytransitions does, and leave a note of the transition that was made."""
         if not super().execute(event_data):
             return False
-        event_data.kwargs[_ATTEMPT].taken = self
+        event_data.kwargs["_attempt"].taken = self
         return True
 
     def _change_state(self, event_data: EventData) -> None:
@@ -206,7 +207,7 @@ class SharedMachine(Machine):
     def attempt(self, model: object, trigger: str, command: object, context: object) -> Attempt:
         """Fire a trigger that is declared for the model's state; without a `taken` in the answer, guards refused."""
         attempt = Attempt()
-        self.events[trigger].trigger(model, command=command, context=context, **{_ATTEMPT: attempt})
+        self.events[trigger].trigger(model, command=command, context=context, _attempt=attempt)
         return attempt
 
     def candidates(self, state: str, trigger: str) -> tuple[Path, ...]:
