@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -13,7 +12,7 @@ from usecasecore.messages import Command, DomainEvent, Job, Result
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-__all__ = ["ANONYMOUS", "Actor", "Clock", "ExecutionContext", "FiredTransition", "Outcome"]
+__all__ = ["ANONYMOUS", "Actor", "Clock", "Doings", "ExecutionContext", "FiredTransition", "Outcome"]
 
 A = TypeVar("A")
 R = TypeVar("R", bound=Result)
@@ -90,6 +89,34 @@ class FiredTransition:
     dest: str
 
 
+class Doings(Protocol):
+    """What is done where a use case asks its context for it; see there."""
+
+    def create(self, aggregate: Any, /) -> None:
+        """See `ExecutionContext.create`."""
+        ...
+
+    def delete(self, aggregate: Any, /) -> None:
+        """See `ExecutionContext.delete`."""
+        ...
+
+    def emit(self, event: DomainEvent, about: object | None, /) -> None:
+        """See `ExecutionContext.emit`."""
+        ...
+
+    def enqueue(self, job: Job, run_at: datetime | None, /) -> None:
+        """See `ExecutionContext.enqueue`."""
+        ...
+
+    def fire(self, aggregate: Any, trigger: str, /) -> FiredTransition:
+        """See `ExecutionContext.fire`."""
+        ...
+
+    def execute(self, command: Any, said: dict[str, Any], /) -> Any:
+        """See `ExecutionContext.execute`."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class ExecutionContext:
     """What a use case has at hand while it runs. Valid until `apply` returns.
@@ -119,12 +146,7 @@ class ExecutionContext:
     correlation_id: str
     causation_id: str | None = None
     transition: FiredTransition | None = None
-    _create: Callable[[Any], None] = field(repr=False)
-    _emit: Callable[[DomainEvent, object | None], None] = field(repr=False)
-    _enqueue: Callable[[Job, datetime | None], None] = field(repr=False)
-    _delete: Callable[[Any], None] = field(repr=False)
-    _fire: Callable[[Any, str], FiredTransition] = field(repr=False)
-    _execute: Callable[[Any, dict[str, Any]], Any] = field(repr=False)
+    _doings: Doings = field(repr=False)
 
     @property
     def tenant(self) -> str | None:
@@ -138,7 +160,7 @@ class ExecutionContext:
             Undeclared: If the use case's `creates` doesn't name its class.
             WrongResult: If it was built in a state other than the initial one.
         """
-        self._create(aggregate)
+        self._doings.create(aggregate)
         return aggregate
 
     def delete(self, aggregate: object) -> None:
@@ -150,7 +172,7 @@ class ExecutionContext:
             Undeclared: If the use case's `deletes` doesn't name its class.
             WrongResult: If it is not one that was loaded, or is deleted already.
         """
-        self._delete(aggregate)
+        self._doings.delete(aggregate)
 
     def fire(self, aggregate: object, trigger: str) -> FiredTransition:
         """Fire a trigger on a further aggregate that is loaded too, or of a further lifecycle of the same; return the transition.
@@ -167,7 +189,7 @@ class ExecutionContext:
             GuardRejected: If a guard says no.
             WrongResult: If the lifecycle has made a transition in this command already.
         """
-        return self._fire(aggregate, trigger)
+        return self._doings.fire(aggregate, trigger)
 
     def execute(self, command: Command[R], /, **said: Any) -> R:
         """Run another use case inside of this one, in the same transaction; return its result.
@@ -180,7 +202,7 @@ class ExecutionContext:
             command: A command of the application's.
             said: What `Runtime.execute` takes: `actor`, `idempotency_key`, `expected_version`, `reason`, ...
         """
-        result: R = self._execute(command, said)
+        result: R = self._doings.execute(command, said)
         return result
 
     def emit(self, event: DomainEvent, *, about: object | None = None) -> None:
@@ -194,7 +216,7 @@ class ExecutionContext:
         Raises:
             Undeclared: If `emits` doesn't name its type, or `about` is not an aggregate of this command.
         """
-        self._emit(event, about)
+        self._doings.emit(event, about)
 
     def enqueue(self, job: Job, *, run_at: datetime | None = None) -> None:
         """Write a job to the outbox, with the commit.
@@ -206,4 +228,4 @@ class ExecutionContext:
         Raises:
             Undeclared: If `enqueues` doesn't name its type.
         """
-        self._enqueue(job, run_at)
+        self._doings.enqueue(job, run_at)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID, SafeUUID
 
-__all__ = ["hex_ids", "supplied_by", "uuid7"]
+__all__ = ["HexIds", "supplied_by", "uuid7"]
 
 _VERSION_AND_VARIANT = (0x7 << 76) | (0b10 << 62)
 _RANDOM_BITS = (1 << 62) - 1
 _VARIANTS = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
+_DRAWN = 300
+"""For how many ids random bits are drawn at once."""
 
 _supplier: Callable[[], UUID] | None = None
 _changing = threading.Lock()
@@ -37,14 +39,31 @@ def uuid7() -> UUID:
     return made
 
 
-def hex_ids(number: int) -> list[str]:
-    """Return so many new version 7 UUIDs, each as its 32 hexadecimal digits: for rows by the thousand, which need no objects."""
-    if _supplier is not None:
-        return [_supplier().hex for _ in range(number)]
-    begin, random = f"{time.time_ns() // 1_000_000:012x}7", os.urandom(10 * number).hex()
-    return [
-        f"{begin}{random[at : at + 3]}{_VARIANTS[random[at + 3]]}{random[at + 4 : at + 19]}" for at in range(0, 20 * number, 20)
-    ]
+class HexIds:
+    """Makes new version 7 UUIDs, each as its 32 hexadecimal digits: for rows by the thousand, which need no objects.
+
+    Their random bits are drawn for many at once. Of one thread and one process.
+    """
+
+    def __init__(self) -> None:
+        self._random, self._at = "", 0
+        self._milliseconds, self._begin = -1, ""
+
+    def take(self, number: int) -> list[str]:
+        """Return so many."""
+        if _supplier is not None:
+            return [_supplier().hex for _ in range(number)]
+        first, end = self._at, self._at + 20 * number
+        if end > len(self._random):
+            self._random, first, end = os.urandom(10 * max(number, _DRAWN)).hex(), 0, 20 * number
+        self._at = end
+        milliseconds = time.time_ns() // 1_000_000
+        if milliseconds != self._milliseconds:
+            self._milliseconds, self._begin = milliseconds, f"{milliseconds:012x}7"
+        random, begin = self._random, self._begin
+        return [
+            f"{begin}{random[at : at + 3]}{_VARIANTS[random[at + 3]]}{random[at + 4 : at + 19]}" for at in range(first, end, 20)
+        ]
 
 
 @contextmanager

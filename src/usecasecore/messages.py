@@ -27,6 +27,8 @@ __all__ = [
     "Personal",
     "Result",
     "Sensitive",
+    "json_fields",
+    "json_of",
     "key_fields",
     "personal_subjects",
     "result_type",
@@ -330,6 +332,23 @@ class DomainEvent(_Emitted):
 
 class Job(_Emitted):
     """Something to be done after the commit, outside of the transaction: `class SendReceipt(Job)`."""
+
+
+def json_of(message: Message) -> str:
+    """Return `model_dump_json(warnings="error")`, by pydantic's serializer itself where the class hasn't its own way to it."""
+    if type(message).model_dump_json is BaseModel.model_dump_json:
+        return message.__pydantic_serializer__.to_json(message, warnings="error").decode()
+    return message.model_dump_json(warnings="error")
+
+
+def json_fields(message: Message) -> dict[str, Any]:
+    """Return the fields that were set as JSON values, `model_dump(mode="json", exclude_unset=True, warnings="error")`; likewise."""
+    if type(message).model_dump is BaseModel.model_dump:
+        fields: dict[str, Any] = message.__pydantic_serializer__.to_python(
+            message, mode="json", exclude_unset=True, warnings="error"
+        )
+        return fields
+    return message.model_dump(mode="json", exclude_unset=True, warnings="error")
 
 
 def result_type(command: type[Command[Any]]) -> type[Result] | None:

@@ -32,7 +32,7 @@ from tests.accounts import (
     deposit_doing,
 )
 from tests.bank import Bank, on_postgres
-from usecasecore import Actor, Decision, ExecutionContext, Policy, PolicyRequest
+from usecasecore import Actor, AllowAll, Decision, ExecutionContext, Policy, PolicyRequest
 from usecasecore.errors import (
     AggregateNotFound,
     ConstraintViolated,
@@ -257,6 +257,24 @@ def test_anything_but_a_yes_denies(bank_with: BankWith, answer: Any) -> None:
     assert (refused.value.permission, refused.value.actor) == ("MakeDeposit", "user:bob")
     assert bank.account(account_id).balance == 0
     assert bank.rows("attempt")[-1].code == "forbidden"
+
+
+def test_a_policy_that_comes_to_say_what_is_readable_is_asked_from_then_on(
+    bank_with: BankWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = AllowAll()
+    bank = bank_with(application(policy=policy))
+    account_id = bank.open()
+    bank.runtime.execute(Deposit(account_id=account_id, amount=1), actor=BOB)
+    with monkeypatch.context() as patched:
+        patched.setattr(policy, "readable", lambda _request: False)
+        with pytest.raises(AggregateNotFound):
+            bank.runtime.execute(Deposit(account_id=account_id, amount=1), actor=BOB)
+    with monkeypatch.context() as patched:
+        patched.setattr(Policy, "readable", lambda _policy, _request: False)
+        with pytest.raises(AggregateNotFound):
+            bank.runtime.execute(Deposit(account_id=account_id, amount=1), actor=BOB)
+    assert bank.account(account_id).balance == 1
 
 
 def test_not_readable_looks_like_not_existing(bank_with: BankWith) -> None:

@@ -129,6 +129,18 @@ def test_parts_are_sent_while_the_rest_is_decided(bank_doing: MakeBank) -> None:
 
 
 @ahead
+def test_the_last_parts_are_small_so_that_little_is_left_to_wait_for(
+    bank_doing: MakeBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "PART", 8)
+    monkeypatch.setattr(gathering, "LEAST", 2)
+    bank = bank_doing(put_in)
+    ids = accounts(bank, 20)
+    assert sent_ahead(lambda: deposit(bank, ids)) == 2 * len([8, 6, 3, 2, 1])
+    assert balances(bank, ids) == [5] * 20
+
+
+@ahead
 def test_who_watches_the_statements_sees_all_of_them(bank_doing: MakeBank) -> None:
     bank = bank_doing(put_in)
     ids = accounts(bank, 7)
@@ -244,6 +256,23 @@ def test_what_a_later_command_changes_of_an_earlier_ones_aggregate_is_written_as
     results = deposit(bank, ids)
     assert [type(one) for one in results] == [Outcome] * 5
     assert balances(bank, ids) == [405, 5, 5, 5, 5]
+
+
+def test_a_row_that_an_earlier_command_put_into_the_session_is_no_reason_to_fail(bank_doing: MakeBank) -> None:
+    known: dict[UUID, Account] = {}
+    kept: list[Account] = []
+
+    def look_at_all(command: Deposit, account: Account, context: ExecutionContext) -> None:
+        # By which no statement is sent.
+        kept.extend(context.session.merge(one, load=False) for one in known.values() if one.id != account.id)
+        account.balance += command.amount
+
+    bank = bank_doing(look_at_all)
+    ids = accounts(bank, 5)
+    with Session(bank.engine) as session:
+        known |= {one.id: one for one in session.scalars(select(Account))}
+    assert all(isinstance(one, Outcome) for one in deposit(bank, ids))
+    assert balances(bank, ids) == [5] * 5
 
 
 @ahead

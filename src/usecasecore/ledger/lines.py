@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from usecasecore.ledger.chain import instant_text
 
@@ -60,10 +60,10 @@ class MessageLine(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What one command leaves; see `AuditEntry` and `StoredResult`. The id of the entry is 32 hexadecimal digits."""
+    """What one command leaves; see `AuditEntry` and `StoredResult`. The id of the entry is 32 hexadecimal digits, that of the command has its hyphens."""
 
     id: str
-    command_id: UUID
+    command_id: str
     key: str
     fingerprint: bytes
     aggregate_id: str
@@ -94,16 +94,15 @@ class Bodies:
 
     def of(self, line: Line) -> str:
         """Return the body of a line's entry."""
-        key, aggregate_id, version, messages = line.key, line.aggregate_id, str(line.version), str(len(line.messages))
-        move = line[6:10]
+        id_, command_id, key, _, aggregate_id, number, *_, command, changes, detail, _, at, _, sent = line
+        version, messages, move = str(number), str(len(sent)), line[6:10]
         moved = self._moves.get(move)
         if moved is None:
             moved = self._moves[move] = "6:change" + "".join(map(_part, move))
-        command, changes, detail, at = line.command, line.changes, line.detail, line.created_at
-        correlation_id = self._correlation_id or f"36:{line.command_id}"
+        correlation_id, command_hex = self._correlation_id or f"36:{command_id}", command_id.replace("-", "")
         instant = at.isoformat(" ", "microseconds")[:26] if at.tzinfo is UTC else instant_text(at)
         return (
-            f"32:{line.id}32:{line.command_id.hex}{self._use_case}{len(key)}:{key}{self._owners}"
+            f"32:{id_}32:{command_hex}{self._use_case}{len(key)}:{key}{self._owners}"
             f"{len(aggregate_id)}:{aggregate_id}{len(version)}:{version}{moved}{len(command)}:{command}{len(changes)}:{changes}"
             f"{len(detail)}:{detail}{len(messages)}:{messages}{self._request_id}{correlation_id}{self._causation_id}26:{instant}"
         )

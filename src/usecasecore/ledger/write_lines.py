@@ -81,7 +81,7 @@ class _PostgresLines:
         values = {
             "began": began,
             "shared": to_json({**asdict(shared), "mark": MARK}).decode(),
-            "lines": to_json([_line(place, line, bodies) for place, line in enumerate(lines)]).decode(),
+            "lines": to_json([_line(place, line, bodies.of(line)) for place, line in enumerate(lines)]).decode(),
             "messages": to_json(_messages(lines)).decode(),
         }
         return self._sql.text, self._sql.parameters(values)
@@ -94,28 +94,14 @@ class _PostgresLines:
             raise KeyTaken
 
 
-def _line(place: int, line: Line, bodies: Bodies) -> dict[str, Any]:
-    return {
-        "p": place,
-        "i": line.id,
-        "c": line.command_id,
-        "k": line.key,
-        "g": line.fingerprint.hex(),
-        "a": line.aggregate_id,
-        "v": line.version,
-        "l": line.lifecycle,
-        "t": line.trigger,
-        "f": line.from_state,
-        "d": line.to_state,
-        "m": line.command,
-        "x": line.changes,
-        "z": line.detail,
-        "r": line.result,
-        "o": line.created_at,
-        "e": line.expires_at,
-        "n": len(line.messages),
-        "b": bodies.of(line),
-    }
+_LINE = ("i", "c", "k", "g", "a", "v", "l", "t", "f", "d", "m", "x", "z", "r", "o", "e")
+"""The short names of a line's fields, in their order, but for its messages."""
+
+
+def _line(place: int, line: Line, body: str) -> dict[str, Any]:
+    made: dict[str, Any] = dict(zip(_LINE, line, strict=False))
+    made["p"], made["g"], made["n"], made["b"] = place, line.fingerprint.hex(), len(line.messages), body
+    return made
 
 
 def _messages(lines: Iterable[Line]) -> list[dict[str, Any]]:
@@ -192,7 +178,7 @@ class _SqliteLines:
     def _entry(self, shared: Shared, line: Line, recorded_at: str, before: bytes, made: bytes) -> tuple[Any, ...]:
         return (
             line.id,
-            line.command_id.hex,
+            line.command_id.replace("-", ""),
             shared.use_case,
             shared.tenant,
             shared.actor,
@@ -210,7 +196,7 @@ class _SqliteLines:
             line.changes,
             line.detail,
             shared.request_id,
-            str(line.command_id) if shared.correlation_id == MARK else shared.correlation_id,
+            line.command_id if shared.correlation_id == MARK else shared.correlation_id,
             shared.causation_id,
             self._instant(line.created_at),
             line.key,
@@ -225,11 +211,11 @@ class _SqliteLines:
         created_at, expires_at = self._instant(line.created_at), self._instant(line.expires_at)
         scope = (shared.tenant or "", shared.actor, shared.use_case, line.key)
         result = (line.version, shared.result_type, shared.result_version, line.result)
-        return (*scope, line.fingerprint, line.command_id.hex, *result, created_at, expires_at)
+        return (*scope, line.fingerprint, line.command_id.replace("-", ""), *result, created_at, expires_at)
 
     def _messages(self, shared: Shared, line: Line) -> Iterable[tuple[Any, ...]]:
-        command_id, occurred_at = line.command_id.hex, self._instant(line.created_at)
-        headers = shared.headers.replace(MARK, str(line.command_id))
+        command_id, occurred_at = line.command_id.replace("-", ""), self._instant(line.created_at)
+        headers = shared.headers.replace(MARK, line.command_id)
         about = (shared.tenant, shared.aggregate, line.aggregate_id, line.version)
         for one in line.messages:
             kind = (one.id, command_id, one.kind, one.type, one.type_version)

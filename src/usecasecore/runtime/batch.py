@@ -22,7 +22,7 @@ from datetime import datetime
 from typing import Any, NoReturn, TypeAlias
 
 from sqlalchemy import event
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import InvalidRequestError, StatementError
 from sqlalchemy.orm.attributes import instance_state
 
 from usecasecore import steps
@@ -36,7 +36,7 @@ from usecasecore.runtime.execute import decide, replay
 from usecasecore.runtime.faults import Fault, fault_of
 from usecasecore.runtime.gathering import Gathering
 from usecasecore.runtime.load import Loaded
-from usecasecore.runtime.locked_rows import Key, LockedRows
+from usecasecore.runtime.locked_rows import Key, Locked, LockedRows
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.retry import Retry
 from usecasecore.runtime.session import CommandSession
@@ -117,6 +117,7 @@ class _Attempt:
     accepted: list[_Accepted] = field(default_factory=list)
     gathering: Gathering | None = None
     gathered: int = 0
+    left: int = 0
     refused: list[Attempt] = field(default_factory=list)
 
 
@@ -139,6 +140,7 @@ class Batch:
         self._skip_locked = manner.skip_locked
         self._spoke = False
         self._current: _One | None = None
+        self._join = self._nested  # one for all commands
         self._commit_timeout = shell.limits.commit_timeout.total_seconds()
         retry = _BatchRetry(plan.name, "", shell.limits)
         retry.batch = self
@@ -147,10 +149,14 @@ class Batch:
     def add(self, call: Call) -> bool:
         """Add a command; say whether it could be: none under its key, or on its aggregate, is in the batch yet."""
         row = () if self._rows is None else self._rows.key_of(call)
-        if call.key.key in self._keys or (row and row in self._seen):
+        key, seen = call.key.key, len(self._seen)
+        if key in self._keys:
             return False
-        self._keys.add(call.key.key)
-        self._seen.add(row)
+        if row:
+            self._seen.add(row)
+            if len(self._seen) == seen:  # it was there; to ask for it first would hash it twice
+                return False
+        self._keys.add(key)
         self._pending.append(_One(len(self.results), call, row))
         self.results.append(None)
         self.calls.append(call)
@@ -225,16 +231,26 @@ class Batch:
         session.leave()
         if self._manner.gathers:
             attempt.gathering = Gathering.of(self._plan, session, asked, attempt.began)
+        attempt.left, anew = len(together), False
         with self._listening(session):
             for one in together:
-                if one.place in attempt.decided or one.alone:
+                attempt.left -= 1
+                if one.alone or one.place in attempt.decided:
                     continue
                 self._current = one
-                self._decide_one(session, attempt, one, found[one.row], stored.get(one.call.key.key))
-        if any(one.alone for one in together if one.row in found):
+                aggregate = self._taken(found, one)
+                self._decide_one(session, attempt, one, aggregate, stored.get(one.call.key.key) if stored else None)
+                anew = anew or one.alone
+        if anew:
             raise _Anew
         self._current = None
-        self._record(session, attempt, found)
+        self._record(session, attempt)
+
+    def _taken(self, found: Locked, one: _One) -> Any:
+        try:
+            return found.take(one.row)
+        except InvalidRequestError:  # a command before this one put it into the session
+            self._fall_apart()
 
     def _stored(self, session: CommandSession, together: Sequence[_One]) -> dict[str, StoredResult]:
         # After the rows are locked: whoever ran the same command has committed by now, and a new statement sees it.
@@ -286,14 +302,16 @@ class Batch:
         try:
             self._accept(session, attempt, one, aggregate)
         except Rejected as refusal:
-            self._require_silence()
+            if self._spoke:
+                self._fall_apart()
             self._refuse(session, attempt, one, aggregate, refusal)
         else:
-            self._require_silence()
+            if self._spoke:
+                self._fall_apart()
 
     def _accept(self, session: CommandSession, attempt: _Attempt, one: _One, aggregate: Any) -> None:
         plan, call = self._plan, one.call
-        changes = Changes(plan, call, session, self._nested)
+        changes = Changes(plan, call, session, self._join)
         context = changes.context()
         found = Loaded(aggregate, (aggregate,), subject=aggregate, began=attempt.began)
         result = decide(plan, call, session, changes, context, found)
@@ -305,7 +323,7 @@ class Batch:
             return
         taken = attempt.gathering.take(changes, aggregate, result, version, detail)
         self._current = None  # what goes wrong from here on may be any command's
-        if self._spoke or not taken or not attempt.gathering.send_ahead():
+        if self._spoke or not taken or not attempt.gathering.send_ahead(attempt.left):
             self._not_gathered(attempt.gathering)
         attempt.gathered += 1
         attempt.decided[one.place] = Outcome(result, call.key.key, False, version, call.command_id)
@@ -330,10 +348,6 @@ class Batch:
     def _nested(self, *_arguments: Any) -> NoReturn:
         self._spoke = True  # a command inside of another one asks the database
         raise _Anew
-
-    def _require_silence(self) -> None:
-        if self._spoke:
-            self._fall_apart()
 
     def _not_gathered(self, gathering: Gathering) -> NoReturn:
         if self._spoke or gathering.is_changed_again():
@@ -367,7 +381,7 @@ class Batch:
         values = aggregate.__dict__
         return {name: values[name] for name in self._plan.plan_of(type(aggregate)).tracked if name in values}
 
-    def _record(self, session: CommandSession, attempt: _Attempt, found: dict[Any, Any]) -> None:
+    def _record(self, session: CommandSession, attempt: _Attempt) -> None:
         session.running = (self._plan.name, None)
         if attempt.gathering is None:
             self._flush(session, attempt)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from usecasecore.context import FiredTransition
-from usecasecore.ids import hex_ids
+from usecasecore.ids import HexIds
 from usecasecore.ledger.json_text import canonical
 from usecasecore.ledger.lines import MARK, Line, MessageLine, Shared
 from usecasecore.ledger.transitions import as_json
@@ -35,7 +35,8 @@ class LineMaker:
         assert plan.aggregate is not None
         self._plan = plan
         self._name = plan.aggregate.name
-        self._payloads: dict[FiredTransition, tuple[str, str, str]] = {}
+        self._payloads: dict[tuple[str, str, str, str], tuple[str, str, str]] = {}
+        self._ids = HexIds()
         actor = asked.actor
         headers = {
             "use_case": plan.name,
@@ -84,57 +85,70 @@ class LineMaker:
         one = changes.touched[0]
         if not one.loaded or one.created or one.deleted or one.plan.name != self._name:
             return None
-        call = changes.call
-        key = one.plan.id_of(one.aggregate)
-        entry_id, *ids = hex_ids(1 + len(changes.sent) + (1 + len(one.further) if one.transition else 0))
-        messages = self._messages(changes, one, key, ids)
-        source, dest = one.states()
-        fired = one.transition
-        return Line(
-            entry_id,
-            call.command_id,
-            call.key.key,
-            call.fingerprint,
-            key,
-            version,
-            fired.lifecycle if fired else None,
-            fired.trigger if fired else None,
-            source,
-            dest,
-            call.command_json,
-            changes.changes_of(one, changed),
-            changes.detail_of(one, detail) if detail or one.further else "{}",
-            changes.text_of(result),
-            call.now,
-            call.now + self._plan.keep_results,
-            messages,
+        call, key, fired = changes.call, one.plan.id_of(one.aggregate), one.transition
+        id_, *ids = self._ids.take(1 + len(changes.sent) + (1 + len(one.further) if fired is not None else 0))
+        lifecycle, trigger, source, dest = (
+            (None, None, *one.states()) if fired is None else (fired.lifecycle, fired.trigger, fired.source, fired.dest)
+        )
+        now = call.now
+        return _made(
+            Line,
+            (
+                id_,
+                call.command_text,
+                call.key.key,
+                call.fingerprint,
+                key,
+                version,
+                lifecycle,
+                trigger,
+                source,
+                dest,
+                call.command_json,
+                changes.changes_of(one, changed),
+                changes.detail_of(one, detail) if detail or one.further else "{}",
+                changes.text_of(result),
+                now,
+                now + self._plan.keep_results,
+                self._messages(changes, one, key, ids),
+            ),
         )
 
     def _messages(self, changes: Changes, one: Touched, key: str, ids: list[str]) -> list[MessageLine]:
-        now, made = changes.call.now, []
-        for place, fired in enumerate(one.transitions):
+        now, made, place = changes.call.now, [], 0
+        for fired in one.transitions:
             name, payload = self._transition(fired, key, one.version)
-            made.append(MessageLine(ids[place], "event", name, 1, place, payload, now))
-        for place, sent in enumerate(changes.sent, len(made)):
+            made.append(_made(MessageLine, (ids[place], "event", name, 1, place, payload, now)))
+            place += 1
+        for sent in changes.sent:
             kind = sent.message
-            text = changes.text_of(kind)
-            made.append(
-                MessageLine(ids[place], sent.kind, kind.message_name, kind.message_version, place, text, sent.available_at)
+            line = (
+                ids[place],
+                sent.kind,
+                kind.message_name,
+                kind.message_version,
+                place,
+                changes.text_of(kind),
+                sent.available_at,
             )
+            made.append(_made(MessageLine, line))
+            place += 1
         return made
 
     def _transition(self, fired: FiredTransition, key: str, version: int) -> tuple[str, str]:
         """Return type and payload of the event that the runtime sends about a transition."""
-        known = self._payloads.get(fired)
+        move = (fired.lifecycle, fired.trigger, fired.source, fired.dest)
+        known = self._payloads.get(move)
         if known is None:
             before, after = canonical({"id": MARK, "version": 0, **as_json(fired)}).split(MARK)
             assert after.endswith(":0}")  # the version is the last of the names
-            known = self._payloads[fired] = (f"{self._name}.transition.{fired.trigger}", before, after[:-2])
+            known = self._payloads[move] = (f"{self._name}.transition.{fired.trigger}", before, after[:-2])
         name, before, after = known
         if not _PLAIN.fullmatch(key):
             return name, canonical({"id": key, "version": version, **as_json(fired)})
         return name, f"{before}{key}{after}{version}}}"
 
 
+_made = tuple.__new__  # what a named tuple's own `__new__` calls: lines are made by the thousand
 _PLAIN = re.compile(r"[\w-]*", re.ASCII)
 """A key that JSON writes as it is."""

@@ -57,7 +57,9 @@ class Bulk:
         Raises:
             TypeError: If it is of another type than those before it.
         """
-        plan = self._plan_for(command)
+        plan = self._plan
+        if plan is None or type(command) is not plan.command:
+            plan = self._plan_for(command)
         key = None if self._key_of is None else self._key_of(command)
         try:
             call = self._call(plan, command, key)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,7 +16,7 @@ from usecasecore.ids import uuid7
 from usecasecore.ledger.entries import IdempotencyKey
 from usecasecore.ledger.json_text import NotStorable, canonical, check_text
 from usecasecore.ledger.personal import Commitments, PersonalValue
-from usecasecore.messages import REDACT, Command
+from usecasecore.messages import REDACT, Command, json_fields
 from usecasecore.runtime.limits import Limits
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.redaction import Redactor
@@ -34,8 +33,6 @@ __all__ = [
     "well_formed",
 ]
 
-_FINGERPRINT = b"usecasecore fingerprint 1\n"
-_KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 _NOTHING_HIDDEN = Redactor()
 _TEXT_LIMITS = {"reason": 2_000, "request_id": 200, "correlation_id": 200, "causation_id": 200}
 
@@ -56,6 +53,7 @@ class Call(NamedTuple):
     """A validated call; the same for all of its attempts.
 
     Attributes:
+        command_text: `command_id` as text.
         key: The idempotency key in its scope.
         fresh: True where the runtime made the key just now, so that nothing can be stored under it yet.
         fingerprint: SHA-256 of the name of the use case and the fields that the caller set.
@@ -67,6 +65,7 @@ class Call(NamedTuple):
     command: Command[Any]
     asked: Asked
     command_id: UUID
+    command_text: str
     key: IdempotencyKey
     fresh: bool
     fingerprint: bytes
@@ -139,17 +138,19 @@ def _call(plan: Plan, command: Command[Any], asked: Asked, key: str | None, now:
         clean = command.model_dump(mode="json", exclude_unset=True, context={REDACT: commitments.commit})
         redactor, redacted, personal = Redactor.between(fields, clean), canonical(clean), commitments.values(clean)
     actor = asked.actor
+    command_id = uuid7()
     return Call(
-        command=command,
-        asked=asked,
-        command_id=uuid7(),
-        key=IdempotencyKey(actor.tenant or "", str(actor), plan.name, key if key is not None else str(uuid7())),
-        fresh=key is None,
-        fingerprint=hashlib.sha256(_FINGERPRINT + plan.name.encode() + b"\n" + text.encode()).digest(),
-        command_json=redacted,
-        redactor=redactor,
-        personal=personal,
-        now=now,
+        command,
+        asked,
+        command_id,
+        str(command_id),
+        IdempotencyKey(actor.tenant or "", str(actor), plan.name, key if key is not None else str(uuid7())),
+        key is None,
+        hashlib.sha256(plan.fingerprinted + text.encode()).digest(),
+        redacted,
+        redactor,
+        personal,
+        now,
     )
 
 
@@ -160,7 +161,7 @@ def _fields(plan: Plan, command: Command[Any]) -> dict[str, Any]:
         errors = [{"loc": (field,), "msg": "Field required", "type": "missing"} for field in missing]
         raise InvalidCommand(command=name, errors=errors)
     try:
-        fields = command.model_dump(mode="json", exclude_unset=True, warnings="error")
+        fields = json_fields(command)
         return _sets_sorted(command.model_dump(exclude_unset=True), fields) if plan.may_hold_sets else fields
     except (PydanticSerializationError, RecursionError, ValueError, TypeError, AttributeError):
         message = "a field has a value of another type, a text that isn't Unicode, or is nested too deeply"
@@ -180,7 +181,7 @@ def _sets_sorted(value: Any, dumped: Any) -> Any:
 
 def _text(fields: dict[str, Any], limits: Limits) -> str:
     text = canonical(fields, depth=limits.command_depth, items=limits.command_items)
-    if (size := len(text.encode())) > limits.command_bytes:
+    if (size := len(text) if text.isascii() else len(text.encode())) > limits.command_bytes:
         raise NotStorable((), f"the command has {size} bytes; {limits.command_bytes} are accepted")
     return text
 
@@ -216,7 +217,8 @@ def faults_of(asked: Asked, reason_required: bool, *, tenants: bool) -> list[dic
 
 def is_key(key: object) -> bool:
     """Say whether it can be an idempotency key: 1 to 255 printable ASCII characters, with no space at an end."""
-    return isinstance(key, str) and _KEY.fullmatch(key) is not None
+    # Of the ASCII characters those from the space to the tilde are printable.
+    return isinstance(key, str) and 0 < len(key) <= 255 and key.isascii() and key.isprintable() and key.strip(" ") == key
 
 
 def _text_fault(value: object, limit: int) -> str | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -19,7 +18,7 @@ from usecasecore.ledger.entries import AuditEntry, Entries, EntryKind, OutboxMes
 from usecasecore.ledger.json_text import NotStorable, canonical, canonical_of_any, jsonable
 from usecasecore.ledger.transitions import FURTHER_TRANSITIONS, as_json
 from usecasecore.lifecycle import Lifecycle, grant_delete, set_version
-from usecasecore.messages import REDACTED, Command, DomainEvent, Job, Result
+from usecasecore.messages import REDACTED, Command, DomainEvent, Job, Result, json_of
 from usecasecore.runtime.call import Call
 from usecasecore.runtime.folding import Folded
 from usecasecore.runtime.load import Loaded
@@ -43,7 +42,7 @@ class Touched:
     before: dict[str, Any]
     version: int
     transition: FiredTransition | None = None
-    further: list[FiredTransition] = field(default_factory=list)
+    further: tuple[FiredTransition, ...] = ()
     loaded: bool = False
     sole: bool = False
     unique: bool = False
@@ -54,7 +53,7 @@ class Touched:
     @property
     def transitions(self) -> list[FiredTransition]:
         """Every transition that it made: at most one for each lifecycle."""
-        return [] if self.transition is None else [self.transition, *self.further]
+        return [self.transition, *self.further] if self.transition is not None else []
 
     @property
     def moves(self) -> list[FiredTransition | None]:
@@ -77,7 +76,11 @@ class Touched:
         """The lifecycle that its audit entry is about; None where it is about none."""
         lifecycles = self.plan.lifecycles
         if self.transition is not None:
-            return next(one for one in lifecycles if one.name == self.transition.lifecycle)
+            return (
+                lifecycles[0]
+                if len(lifecycles) == 1
+                else next(one for one in lifecycles if one.name == self.transition.lifecycle)
+            )
         return lifecycles[0] if lifecycles and (self.created or self.deleted) else None
 
     def states(self) -> tuple[str | None, str | None]:
@@ -133,17 +136,11 @@ class Changes:
             request_id=asked.request_id,
             correlation_id=self._correlation_id(),
             causation_id=asked.causation_id,
-            _create=self.create,
-            _delete=self.delete,
-            _emit=self.emit,
-            _enqueue=self.enqueue,
-            _fire=self.fire_further,
-            _execute=self.execute_inside,
+            _doings=self,
         )
 
-    @contextmanager
-    def having(self, found: Loaded) -> Iterator[None]:
-        """Have in hand what was loaded, while user code runs.
+    def take_in_hand(self, found: Loaded) -> list[object]:
+        """Have in hand what was loaded, while user code runs; return what the session is to have in hand afterwards.
 
         Raises:
             ContractViolation: If a command inside of another one loads what that one has in hand: their transitions would then
@@ -153,26 +150,21 @@ class Changes:
         for aggregate in found.aggregates:
             self.touched.append(self._loaded(aggregate, found))
         in_hand = self.session.in_hand
-        for aggregate in found.aggregates:
+        for aggregate in found.aggregates if in_hand else ():
             if any(aggregate is one for one in in_hand):
                 raise ContractViolation(
                     f"{self.plan.name}: the command that runs this one inside has the same {type(aggregate).__name__} in hand; "
                     "do it there, or run it before"
                 )
         self.session.in_hand = [*in_hand, *found.aggregates]
-        try:
-            yield
-        finally:
-            self.session.in_hand = in_hand
+        return in_hand
 
     def _loaded(self, aggregate: Any, found: Loaded) -> Touched:
         plan = self.plan.plan_of(type(aggregate))
-        if any(aggregate is one for one in found.created):
+        if found.created and any(aggregate is one for one in found.created):
             self._tell_created(aggregate, plan)
             return Touched(aggregate, plan, True, {}, 0, loaded=True)
-        values = aggregate.__dict__
-        before = {name: values[name] for name in plan.tracked if name in values}
-        version = getattr(aggregate, plan.version)
+        before, version = aggregate.__dict__.copy(), getattr(aggregate, plan.version)
         return Touched(aggregate, plan, False, before, version, loaded=True, sole=found.state is aggregate)
 
     def transition(self, aggregate: Any, lifecycle: Lifecycle, trigger: str, context: ExecutionContext) -> FiredTransition:
@@ -180,14 +172,14 @@ class Changes:
         one = self._touched(aggregate)
         fired = lifecycle.fire(aggregate, trigger, command=self.call.command, context=context)
         assert one is not None
-        made = FiredTransition(fired.lifecycle, fired.trigger, fired.source, fired.dest)
+        made = self.plan.transition_of(fired)
         if one.transition is None:
             one.transition = made
         else:
-            one.further.append(made)
+            one.further = (*one.further, made)
         return made
 
-    def fire_further(self, aggregate: Any, trigger: str) -> FiredTransition:
+    def fire(self, aggregate: Any, trigger: str) -> FiredTransition:
         """Fire a trigger on a further aggregate; see `ExecutionContext.fire`."""
         allowed = {name for cls, names in self.plan.use_case.also_fires.items() if isinstance(aggregate, cls) for name in names}
         one = self._touched(aggregate)
@@ -205,7 +197,7 @@ class Changes:
                 raise WrongResult(use_case=self.plan.name, expected=wanted, got=got)
         return self.transition(aggregate, lifecycle, trigger.rpartition(".")[2], self.context())
 
-    def execute_inside(self, command: Command[Any], said: dict[str, Any]) -> Result:
+    def execute(self, command: Command[Any], said: dict[str, Any]) -> Result:
         """Run another command in this transaction; see `ExecutionContext.execute`."""
         assert self.join is not None
         self.inner += 1
@@ -313,8 +305,9 @@ class Changes:
 
     def raise_versions(self) -> int | None:
         """Count the commit on each aggregate that the command is about; return the version of the subject, or the first created."""
-        for one in self.touched:
-            self._own(one.aggregate)  # nobody gives a row away
+        if self.plan.tenancy is not None:
+            for one in self.touched:
+                self._own(one.aggregate)  # nobody gives a row away
         if len(self.touched) == 1 and (sole := self.touched[0]).sole and not sole.deleted and sole.aggregate is self.subject:
             sole.version = getattr(sole.aggregate, sole.plan.version) + 1
             set_version(sole.aggregate, sole.plan.version, sole.version)
@@ -440,7 +433,7 @@ class Changes:
         }
 
     def _correlation_id(self) -> str:
-        return self.call.asked.correlation_id or str(self.call.command_id)
+        return self.call.asked.correlation_id or self.call.command_text
 
     def changes_of(self, one: Touched, attributes: Iterable[str] | None = None) -> str:
         """Return what an aggregate's audit entry says of its columns, as JSON text.
@@ -454,7 +447,10 @@ class Changes:
         """
         changed = _differences(one, attributes)
         if changed and not one.plan.hidden and not self.call.redactor.secrets:
-            return self._storable(lambda: canonical_of_any(changed))
+            try:
+                return canonical_of_any(changed)
+            except NotStorable as error:
+                raise self._not_storable(error) from error
         return self._redacted_text(changed, one.plan.hidden)
 
     def detail_of(self, one: Touched, detail: dict[str, Any]) -> str:
@@ -496,7 +492,7 @@ class Changes:
             messages=messages,
         )
 
-    def _with_further(self, detail: str, further: list[FiredTransition]) -> str:
+    def _with_further(self, detail: str, further: tuple[FiredTransition, ...]) -> str:
         if not further:
             return detail
         return canonical({**json.loads(detail), FURTHER_TRANSITIONS: [as_json(made) for made in further]})
@@ -508,16 +504,14 @@ class Changes:
         redacted = self.call.redactor.value(clear)
         if hidden:
             redacted = {name: _hidden(clear[name], shown) if name in hidden else shown for name, shown in redacted.items()}
-        return self._storable(lambda: canonical(redacted, depth=100, items=1_000_000))
-
-    def _storable(self, text: Callable[[], str]) -> str:
         try:
-            return text()
+            return canonical(redacted, depth=100, items=1_000_000)
         except NotStorable as error:
-            place = ".".join(str(part) for part in error.path)
-            raise WrongResult(
-                use_case=self.plan.name, expected="audit values that can be stored", got=f"{place}: {error}"
-            ) from error
+            raise self._not_storable(error) from error
+
+    def _not_storable(self, error: NotStorable) -> WrongResult:
+        place = ".".join(str(part) for part in error.path)
+        return WrongResult(use_case=self.plan.name, expected="audit values that can be stored", got=f"{place}: {error}")
 
     def _headers(self) -> str:
         asked = self.call.asked
@@ -526,7 +520,7 @@ class Changes:
             "actor": str(asked.actor),
             "request_id": asked.request_id,
             "correlation_id": self._correlation_id(),
-            "causation_id": str(self.call.command_id),
+            "causation_id": self.call.command_text,
         }
         return canonical({name: value for name, value in headers.items() if value is not None})
 
@@ -594,16 +588,17 @@ class Changes:
         Raises:
             WrongResult: If it has no such form, or holds a value that can't be stored.
         """
-        name = type(message).__name__
         try:
-            text = message.model_dump_json(warnings="error")
+            text = json_of(message)
         except (PydanticSerializationError, RecursionError, ValueError, TypeError) as error:
+            name = type(message).__name__
             raise WrongResult(use_case=self.plan.name, expected=f"a {name} that has a JSON form", got=str(error)) from error
         # What JSON text has in it where a value can't be stored, and seldom else: a quick look before a thorough one.
         if "\\u0000" in text or "NaN" in text or "Infinity" in text:
             try:
                 canonical(message.model_dump(mode="json"), depth=100, items=1_000_000)
             except NotStorable as error:
+                name = type(message).__name__
                 raise WrongResult(use_case=self.plan.name, expected=f"a {name} that can be stored", got=str(error)) from error
         return text
 
@@ -611,26 +606,26 @@ class Changes:
 def _differences(one: Touched, attributes: Iterable[str] | None = None) -> dict[str, Any]:
     """Return attribute -> [before, after] for each column that changed; of a new or deleted aggregate, all that are set."""
     before, now = one.before, {} if one.deleted else one.aggregate.__dict__
-    changed, tracked = {}, one.plan.tracked
+    changed, tracked, told = {}, one.plan.tracked, _told_as_states(one)
     for name in tracked if attributes is None else attributes:
         old, new = before.get(name), now.get(name)
-        if old is not new and old != new and (attributes is None or name in tracked):
+        if old is not new and name not in told and old != new and (attributes is None or name in tracked):
             changed[name] = [old, new]
-    for name in _told_as_states(one):
-        changed.pop(name, None)
     return changed
 
 
-def _told_as_states(one: Touched) -> Iterator[str]:
-    """Yield the state columns whose change the entry's own columns, or its detail, tell of."""
+def _told_as_states(one: Touched) -> tuple[str, ...]:
+    """Return the state columns whose change the entry's own columns, or its detail, tell of."""
     told = one.told
+    columns: tuple[str, ...] = ()
     if told is not None and (one.transition is not None or one.deleted):
-        yield told.column
+        columns = (told.column,)
     elif one.created:
-        yield from (lifecycle.column for lifecycle in one.plan.lifecycles)
-    if one.further:
-        made = {each.lifecycle for each in one.further}
-        yield from (lifecycle.column for lifecycle in one.plan.lifecycles if lifecycle.name in made)
+        columns = tuple(lifecycle.column for lifecycle in one.plan.lifecycles)
+    if not one.further:
+        return columns
+    made = {each.lifecycle for each in one.further}
+    return columns + tuple(lifecycle.column for lifecycle in one.plan.lifecycles if lifecycle.name in made)
 
 
 def _hidden(change: list[Any], redacted: list[Any]) -> list[Any]:

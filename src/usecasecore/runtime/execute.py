@@ -24,7 +24,7 @@ from usecasecore.errors import (
 )
 from usecasecore.ledger.entries import StoredResult
 from usecasecore.messages import Result
-from usecasecore.policy import Decision, PolicyRequest
+from usecasecore.policy import Decision, Policy, PolicyRequest
 from usecasecore.runtime.call import Call, undeclared_refusal
 from usecasecore.runtime.changes import Changes, Joined
 from usecasecore.runtime.load import Loaded
@@ -36,6 +36,8 @@ from usecasecore.steps import Step
 __all__ = ["answer_of", "authorize", "check_version", "chosen_trigger", "decide", "execute", "replay"]
 
 _Answer: TypeAlias = tuple[bool, str, Exception | None]
+
+_YES = Policy.readable
 
 
 def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, join: Joined) -> Outcome[Any]:
@@ -70,7 +72,8 @@ def decide(plan: Plan, call: Call, session: CommandSession, changes: Changes, co
     Raises:
         Exception: As `execute`, but for what the database raises.
     """
-    with changes.having(found):
+    in_hand = changes.take_in_hand(found)
+    try:
         if found.subject is not None:
             session.seen_version = getattr(found.subject, plan.plan_of(type(found.subject)).version)
         authorize(plan, call, session, found, context)
@@ -78,6 +81,8 @@ def decide(plan: Plan, call: Call, session: CommandSession, changes: Changes, co
         if plan.triggers:
             context.transition = _fire(plan, call, session, found, changes, context)
         result: Result = _apply(plan, call, session, found.state, context)
+    finally:
+        session.in_hand = in_hand
     changes.check_result(result)
     return result
 
@@ -110,7 +115,7 @@ def authorize(plan: Plan, call: Call, session: CommandSession, found: Loaded, co
     """
     session.enter(Step.POLICY)
     request = PolicyRequest(call.asked.actor, plan.permission, plan.name, call.command, found.state, context)
-    for aggregate in found.aggregates:
+    for aggregate in found.aggregates if _asks_readable(plan) else ():
         about = request if aggregate is found.state else replace(request, aggregate=aggregate)
         readable, _, _ = _asked(session, plan.policy.readable, about)
         if not readable:
@@ -118,6 +123,11 @@ def authorize(plan: Plan, call: Call, session: CommandSession, found: Loaded, co
     permitted, reason, cause = _asked(session, plan.policy.permitted, request)
     if not permitted:
         raise Forbidden(use_case=plan.name, permission=plan.permission, actor=str(call.asked.actor), reason=reason) from cause
+
+
+def _asks_readable(plan: Plan) -> bool:
+    # Where the policy has the answer of `Policy` itself, a yes, it need not be asked; who watches is told it all the same.
+    return steps.Answer in steps.wanted or getattr(plan.policy.readable, "__func__", None) is not _YES
 
 
 def _asked(session: CommandSession, question: Callable[[PolicyRequest], Any], request: PolicyRequest) -> _Answer:

@@ -131,29 +131,35 @@ class _Explaining:
     def _decide(self, loaded: Loaded) -> None:
         changes = Changes(self.plan, self.call, self.session)
         context = read_only(changes.context(), self.session)
-        with changes.having(loaded):
-            version = None
-            if loaded.subject is not None:
-                version = getattr(loaded.subject, self.plan.plan_of(type(loaded.subject)).version)
-            forbidden = False
-            self.session.seen_version = version
-            try:
-                authorize(self.plan, self.call, self.session, loaded, context)
-            except AggregateNotFound as error:
-                self.session.require_no_write()
-                self._collect(error)
-                return
-            except Forbidden as error:
-                self.session.require_no_write()
-                self._collect(error)
-                forbidden = True
-            self.found["version"] = version
-            try:
-                check_version(self.plan, self.call, version)
-            except Rejected as error:
-                self._collect(error)
-            if self.plan.triggers:
-                self._fire(loaded, context, forbidden)
+        in_hand = changes.take_in_hand(loaded)
+        try:
+            self._ask_about(loaded, context)
+        finally:
+            self.session.in_hand = in_hand
+
+    def _ask_about(self, loaded: Loaded, context: ExecutionContext) -> None:
+        version = None
+        if loaded.subject is not None:
+            version = getattr(loaded.subject, self.plan.plan_of(type(loaded.subject)).version)
+        forbidden = False
+        self.session.seen_version = version
+        try:
+            authorize(self.plan, self.call, self.session, loaded, context)
+        except AggregateNotFound as error:
+            self.session.require_no_write()
+            self._collect(error)
+            return
+        except Forbidden as error:
+            self.session.require_no_write()
+            self._collect(error)
+            forbidden = True
+        self.found["version"] = version
+        try:
+            check_version(self.plan, self.call, version)
+        except Rejected as error:
+            self._collect(error)
+        if self.plan.triggers:
+            self._fire(loaded, context, forbidden)
 
     def _fire(self, loaded: Loaded, context: ExecutionContext, forbidden: bool) -> None:
         if forbidden and self.plan.trigger is None:

@@ -78,12 +78,17 @@ class RowsFolding:
             return False
         return not connection.get_execution_options().get("schema_translate_map")
 
-    def row(self, state: InstanceState[Any]) -> tuple[tuple[str, ...], _Row] | None:
-        """Return the attributes of an object that are unwritten, and the row for their UPDATE; None where a flush would do more."""
+    def row(self, state: InstanceState[Any], held: Mapping[str, Any]) -> tuple[tuple[str, ...], _Row] | None:
+        """Return the attributes of an object that are unwritten, and the row for their UPDATE; None where a flush would do more.
+
+        Args:
+            state: Of the object.
+            held: What the object holds, `state.dict`.
+        """
         if state.mapper is not self._mapper:
             return None
-        changed = self._folding.changed(state)
-        row = None if changed is None else self._folding.row(state, changed)
+        changed = self._folding.changed(state, held)
+        row = None if changed is None else self._folding.row(state, held, changed)
         return None if changed is None or row is None else (changed, row)
 
     def allow(self, connection: Connection, state: InstanceState[Any]) -> None:
@@ -158,17 +163,19 @@ class _AllRows:
         )
         self._sql = DriverSql(text, places.order)
         self._fields = fields
-        self._carriers = [_CARRIERS.get(kind.partition("(")[0], {}) for kind in kinds]
+        self._carriers = [(field, _CARRIERS.get(kind.partition("(")[0], {})) for field, kind in zip(fields, kinds, strict=True)]
 
     def encoded(self, rows: Sequence[_Row]) -> str | None:
         carried: list[dict[str, Any]] = []
         fields, carriers = self._fields, self._carriers
         try:
             for row in rows:
-                values = [
-                    None if value is None else carrier[type(value)](value) for carrier, value in zip(carriers, row, strict=True)
-                ]
-                carried.append(dict(zip(fields, values, strict=True)))
+                made = dict(zip(fields, row, strict=True))
+                for field, carrier in carriers:
+                    value = made[field]
+                    if value is not None and (carry := carrier[type(value)]) is not None:
+                        made[field] = carry(value)
+                carried.append(made)
             text = to_json(carried).decode()
         except (KeyError, ValueError):  # a value that isn't carried for certain, a lone surrogate
             return None
@@ -184,11 +191,7 @@ class _AllRows:
 _Update = _EachRow | _AllRows
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-class _Carrier(dict[type, Callable[[Any], Any]]):
+class _Carrier(dict[type, Callable[[Any], Any] | None]):
     """How values of each type get to a column of one type."""
 
     def __missing__(self, kind: type) -> Callable[[Any], Any]:
@@ -198,19 +201,19 @@ class _Carrier(dict[type, Callable[[Any], Any]]):
         return str
 
 
-_CARRIERS: dict[str, dict[type, Callable[[Any], Any]]] = {
-    "SMALLINT": {int: _as_it_is},
-    "INTEGER": {int: _as_it_is},
-    "BIGINT": {int: _as_it_is},
-    "NUMERIC": {int: _as_it_is, Decimal: str},
-    "BOOLEAN": {bool: _as_it_is},
-    "VARCHAR": {str: _as_it_is},
-    "TEXT": {str: _as_it_is},
-    "UUID": _Carrier({UUID: _as_it_is, str: _as_it_is}),
+_CARRIERS: dict[str, dict[type, Callable[[Any], Any] | None]] = {
+    "SMALLINT": {int: None},
+    "INTEGER": {int: None},
+    "BIGINT": {int: None},
+    "NUMERIC": {int: None, Decimal: str},
+    "BOOLEAN": {bool: None},
+    "VARCHAR": {str: None},
+    "TEXT": {str: None},
+    "UUID": _Carrier({UUID: None, str: None}),
     "DATE": {date: str},
     "TIMESTAMP WITH TIME ZONE": {datetime: str},
 }
-"""The types of columns that JSON carries values to as the driver would: for each type of Python's, how the value gets there."""
+"""The types of columns that JSON carries values to as the driver would: for each type of Python's, how the value gets there; None as it is."""
 
 
 def _declared(kind: str) -> str:

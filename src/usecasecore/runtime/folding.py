@@ -14,7 +14,8 @@ What the object becomes without a flush is none of SQLAlchemy's public API (see 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,7 @@ from sqlalchemy import ColumnElement, Connection, Dialect, Table, bindparam, upd
 from sqlalchemy.orm import ColumnProperty, InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from usecasecore import unofficial
 from usecasecore.driver import typed_in_text
@@ -62,9 +64,9 @@ class Folding:
         self._processors: dict[Any, Any] = {
             column: column.type.dialect_impl(dialect).bind_processor(dialect) for column in mapper.columns
         }
-        self._is_equal = {key: mapper.class_manager[key].impl.is_equal for key in self._settable}
+        self._is_equal = {key: _comparison(column, mapper.class_manager[key].impl) for key, column in self._settable.items()}
         self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._sent_of: dict[tuple[str, ...], list[Any]] = {}
+        self._sent_of: dict[tuple[str, ...], list[tuple[int, Any]]] = {}
         self._texts: dict[tuple[str, ...], tuple[str, tuple[str, ...] | None]] = {}
 
     @classmethod
@@ -120,15 +122,18 @@ class Folding:
         self._mapper.dispatch.before_update(self._mapper, connection, state)
         return Folded(sent, session, state)
 
-    def changed(self, state: InstanceState[Any]) -> tuple[str, ...] | None:
-        """Return the attributes that a flush would write of an object that is unwritten; None where it would do more, or nothing."""
-        committed, held = state.committed_state, state.dict
+    def changed(self, state: InstanceState[Any], held: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """Return the attributes that a flush would write of an object that is unwritten; None where it would do more, or nothing.
+
+        Args:
+            state: Of the object.
+            held: What the object holds, `state.dict`.
+        """
         if state.__dict__.get("_pending_mutations"):
             return None
-        changed = []
-        for key, before in committed.items():
-            is_equal = self._is_equal.get(key)
-            value = held.get(key)
+        comparisons, changed = self._is_equal, []
+        for key, before in state.committed_state.items():
+            is_equal, value = comparisons.get(key), held.get(key)
             if is_equal is None or (type(value) not in _VALUES and _is_expression(value)):
                 return None
             if is_equal(value, before) is not True:
@@ -140,16 +145,15 @@ class Folding:
             known = self._orders[found] = tuple([key for key in self._settable if key in changed])
         return known or None
 
-    def row(self, state: InstanceState[Any], names: tuple[str, ...]) -> tuple[Any, ...] | None:
+    def row(self, state: InstanceState[Any], held: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Any, ...] | None:
         """Return the values of the primary key, and then of these attributes, as the driver takes them; None where one doesn't fit."""
         if state.key is None:
             return None
-        held = state.dict
         try:
             values = [*state.key[1], *[held[name] for name in names]]
-            return tuple(
-                [value if sent is None else sent(value) for sent, value in zip(self._sent_as(names), values, strict=True)]
-            )
+            for place, process in self._sent_as(names):
+                values[place] = process(values[place])
+            return tuple(values)
         except Exception:  # noqa: BLE001 - the flush fails over the same value, in the way that is known
             return None
 
@@ -174,11 +178,13 @@ class Folding:
         order = None if compiled.positiontup is None else tuple(compiled.positiontup)
         return compiled.string, order
 
-    def _sent_as(self, names: tuple[str, ...]) -> list[Any]:
+    def _sent_as(self, names: tuple[str, ...]) -> list[tuple[int, Any]]:
+        """Return what the driver doesn't take as it is: places in the row, and what makes it something that the driver takes."""
         known = self._sent_of.get(names)
         if known is None:
             keys, changed = self.columns(names)
-            known = self._sent_of[names] = [self._processors[column] for column in (*keys, *changed)]
+            processes = [self._processors[column] for column in (*keys, *changed)]
+            known = self._sent_of[names] = [(place, process) for place, process in enumerate(processes) if process is not None]
         return known
 
     def _would_only_update(self, session: Session, connection: Connection, aggregate: Any, state: InstanceState[Any]) -> bool:
@@ -214,6 +220,17 @@ class Folding:
 _SET, _KEY = "uc_set_", "uc_row_"
 _VALUES = frozenset({type(None), bool, int, float, str, bytes, datetime, UUID})
 """Types that are no SQL expressions; others are asked."""
+
+
+def _comparison(column: ColumnElement[Any], attribute: Any) -> Callable[[Any, Any], Any]:
+    """Return how the flush compares a column's values; where its type compares by `==`, that itself."""
+    kind: Any = column.type
+    if attribute.is_equal != kind.compare_values:
+        found: Callable[[Any, Any], Any] = attribute.is_equal
+        return found
+    while isinstance(kind, TypeDecorator) and type(kind).compare_values is TypeDecorator.compare_values:
+        kind = kind.impl_instance
+    return operator.eq if type(kind).compare_values is TypeEngine.compare_values else attribute.is_equal
 
 
 def _is_expression(value: Any) -> bool:

@@ -29,7 +29,7 @@ from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.session import CommandSession
 from usecasecore.steps import Step
 
-__all__ = ["PART", "Gathering"]
+__all__ = ["LEAST", "PART", "Gathering"]
 
 
 class Gathering:
@@ -64,7 +64,7 @@ class Gathering:
             WrongResult: As `Changes.entries`.
         """
         state: InstanceState[Any] = instance_state(aggregate)
-        update = self._folding.row(state)
+        update = self._folding.row(state, aggregate.__dict__)
         if update is None:
             return False
         changed, row = update
@@ -82,13 +82,16 @@ class Gathering:
         """Say whether an aggregate was changed after its command was taken."""
         return any(id(one) in self._taken for one in self._session.dirty)
 
-    def send_ahead(self) -> bool:
+    def send_ahead(self, left: int) -> bool:
         """Send what was gathered so far, where that is worth a statement and the database can work on it meanwhile.
+
+        Args:
+            left: How many commands are not decided yet. Towards the end the parts get smaller, so that little is left to wait for.
 
         Returns:
             False where it takes a flush, or something was changed again; see `is_changed_again`.
         """
-        if self._ahead is None or len(self._lines) < PART:
+        if self._ahead is None or len(self._lines) < min(PART, max(left, LEAST)):
             return True
         updates = self._updates()
         if updates is None:
@@ -153,6 +156,8 @@ class Gathering:
 
 PART = 100
 """How many commands are worth a statement of their own, sent while the next ones are decided."""
+LEAST = 25
+"""How many at the least, near the end of a batch."""
 
 
 def _require_rows(update: FoldedRows, cursor: Any) -> None:

@@ -31,10 +31,11 @@ class LeanRows:
         self._types = [column.type.dialect_impl(dialect) for column in statement.selected_columns]
         self._dialect = dialect
         self._compiled = CompiledSql(statement, dialect) if one_text else None
-        self._received: list[tuple[int, Callable[[Any], Any]]] | None = None
+        self._received: list[tuple[str, Callable[[Any], Any]]] = []
+        self._is_known = False
 
-    def objects(self, session: CommandSession, parameters: Mapping[str, Any]) -> list[Any] | None:
-        """Return the objects; None where the session has to be asked for them.
+    def rows(self, session: CommandSession, parameters: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+        """Return the rows, attribute -> value as it is in Python; None where the session has to be asked for the objects.
 
         Raises:
             StatementError: As SQLAlchemy raises it.
@@ -42,7 +43,22 @@ class LeanRows:
         connection = session.held
         if not self._is_right_for(session, connection):
             return None
-        return [self._object(session, dict(zip(self._names, row, strict=True))) for row in self._rows(connection, parameters)]
+        names, found, made = self._names, self._rows(connection, parameters), []
+        for row in found:
+            held = dict(zip(names, row, strict=True))
+            for name, process in self._received:
+                held[name] = process(held[name])
+            made.append(held)
+        return made
+
+    def object(self, session: CommandSession, row: dict[str, Any]) -> Any:
+        """Return the object of a row.
+
+        Raises:
+            InvalidRequestError: If the session has one meanwhile.
+        """
+        identity = self._mapper.identity_key_from_primary_key(tuple([row[key] for key in self._keys]))
+        return unofficial.load_instance(session, self._mapper, identity, row)
 
     def _is_right_for(self, session: CommandSession, connection: Connection) -> bool:
         listener = LeanLoad.listener(self._mapper, session)
@@ -54,18 +70,9 @@ class LeanRows:
         if self._compiled is None:
             return connection.execute(self._statement, dict(parameters))
         rows, codes = all_rows(connection, self._compiled.text, self._compiled.parameters(parameters))
-        if self._received is None:
+        if not self._is_known:
             processors = (one.result_processor(self._dialect, code) for one, code in zip(self._types, codes, strict=True))
-            self._received = [(place, process) for place, process in enumerate(processors) if process is not None]
-        return [self._in_python(self._received, row) for row in rows] if self._received else rows
-
-    @staticmethod
-    def _in_python(received: Iterable[tuple[int, Callable[[Any], Any]]], row: Sequence[Any]) -> Sequence[Any]:
-        values = list(row)
-        for place, process in received:
-            values[place] = process(values[place])
-        return values
-
-    def _object(self, session: CommandSession, held: dict[str, Any]) -> Any:
-        identity = self._mapper.identity_key_from_primary_key(tuple([held[key] for key in self._keys]))
-        return unofficial.load_instance(session, self._mapper, identity, held)
+            named = zip(self._names, processors, strict=True)
+            self._received = [(name, process) for name, process in named if process is not None]
+            self._is_known = True
+        return rows

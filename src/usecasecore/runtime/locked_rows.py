@@ -11,8 +11,9 @@ it can't hold, a row that is missing) is for the single command to decide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -47,12 +48,34 @@ from usecasecore.runtime.load import of_tenant, unjoined
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.session import CommandSession
 
-__all__ = ["Key", "LockedRows"]
+__all__ = ["Key", "Locked", "LockedRows"]
 
 Key: TypeAlias = tuple[Any, ...]
 
 _BEGUN = text("select set_config('lock_timeout', :lock_timeout, true), now()")
 _CARRIED = (Integer, BigInteger, String, Text, Uuid)
+
+
+class Locked:
+    """Rows that are locked; where they were read past the ORM, each becomes an object when its command is decided.
+
+    A thousand objects that wait for their turn would be looked through by the garbage collector, and be far away when it comes.
+    """
+
+    def __init__(self, rows: dict[Key, Any], make: Callable[[Any], Any] | None) -> None:
+        self._rows, self._make = rows, make
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._rows
+
+    def take(self, key: Key) -> Any:
+        """Return the aggregate with this key, once: it is kept no longer than whoever works on it keeps it.
+
+        Raises:
+            InvalidRequestError: If the session has it from elsewhere.
+        """
+        row = self._rows.pop(key)
+        return row if self._make is None else self._make(row)
 
 
 class LockedRows:
@@ -86,19 +109,21 @@ class LockedRows:
         began: datetime = connection.execute(_BEGUN, {"lock_timeout": lock_timeout}).one()[1]
         return began
 
-    def lock(self, session: CommandSession, keys: Sequence[Key], whose: Actor, *, skip_locked: bool) -> dict[Key, Any]:
-        """Return key -> aggregate, locked and as it is now.
+    def lock(self, session: CommandSession, keys: Sequence[Key], whose: Actor, *, skip_locked: bool) -> Locked:
+        """Return the rows, locked and as they are now.
 
         Raises:
             StatementError: If a row is locked for longer than the timeout; or for a value that the key's column can't hold.
         """
         parameters = self._parameters(keys, whose)
         lean = self._lean[skip_locked]
-        found = lean.objects(session, parameters) if lean is not None else None
-        if found is None:
-            found = list(session.execute(self._statements[skip_locked], parameters).scalars())
+        rows = lean.rows(session, parameters) if lean is not None else None
+        if rows is not None and lean is not None:
+            columns = self._columns
+            return Locked({tuple([row[name] for name in columns]): row for row in rows}, partial(lean.object, session))
         of_object = self._of_object
-        return {of_object(one): one for one in found}
+        found = list(session.execute(self._statements[skip_locked], parameters).scalars())
+        return Locked({of_object(one): one for one in found}, None)
 
     def there(self, session: CommandSession, keys: Sequence[Key], whose: Actor) -> set[Key]:
         """Return the keys of the rows that are there, locked or not."""
@@ -140,7 +165,8 @@ class LockedRows:
             keys = sorted(keys, key=lambda key: key[0].int)
         else:
             keys = sorted(keys, key=lambda key: str(dict(zip(self._columns, key, strict=True))))
-        rows = [{**{f"k{number}": value for number, value in enumerate(key)}, "place": place} for place, key in enumerate(keys)]
+        names = [f"k{number}" for number in range(len(self._columns))]
+        rows = [{**dict(zip(names, key, strict=True)), "place": place} for place, key in enumerate(keys)]
         return {"uc_keys": to_json(rows).decode(), **self._whose(whose)}
 
     def _values(self, keys: Sequence[Key]) -> list[Any]:

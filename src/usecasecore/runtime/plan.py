@@ -11,10 +11,11 @@ from pydantic import BaseModel
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.orm import Mapper
 
+from usecasecore.context import FiredTransition
 from usecasecore.errors import DomainError
 from usecasecore.ledger.store import Store
 from usecasecore.ledger.write_lines import LineWriter, line_writer
-from usecasecore.lifecycle import Lifecycle, lifecycles_of, version_attribute
+from usecasecore.lifecycle import Fired, Lifecycle, lifecycles_of, version_attribute
 from usecasecore.messages import Command, DomainEvent, Job, Result, personal_subjects, sensitive_fields
 from usecasecore.policy import Policy
 from usecasecore.registration import Registration, positional
@@ -113,7 +114,9 @@ class Plan:
         self.choose_trigger = _given(self.use_case.choose_trigger)
         self.audit = _given(self.use_case.audit) if type(self.use_case).audit is not UseCase.audit else None
         self._fold_updates = fold_updates
+        self.fingerprinted = b"usecasecore fingerprint 1\n" + self.name.encode() + b"\n"
         self._plans: dict[type, AggregatePlan] = {}
+        self._transitions: dict[tuple[str, str, str, str], FiredTransition] = {}
         self._foldings: dict[type, Folding | None] = {}
         self._rows_foldings: dict[type, RowsFolding | None] = {}
 
@@ -150,6 +153,13 @@ class Plan:
         if (plan := self._plans.get(mapped)) is None:
             plan = self._plans[mapped] = AggregatePlan.of(mapped)
         return plan
+
+    def transition_of(self, fired: Fired) -> FiredTransition:
+        """Return what user code and the ledger get to know of a transition; there are as many as the lifecycles have ways."""
+        what = (fired.lifecycle, fired.trigger, fired.source, fired.dest)
+        if (known := self._transitions.get(what)) is None:
+            known = self._transitions[what] = FiredTransition(*what)
+        return known
 
     def folding_of(self, mapped: type) -> Folding | None:
         """Return how the UPDATE of a mapped class is folded into the ledger's statement; None where it is not."""

@@ -8,18 +8,20 @@ It waits for nobody and nobody for it, those who watch the steps of commands are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Mapper
 
-from usecasecore.context import ExecutionContext
+from usecasecore.context import Doings, ExecutionContext
 from usecasecore.errors import UseCaseError, WriteRefused
 from usecasecore.ledger.entries import StoredResult
+from usecasecore.messages import DomainEvent, Job
 from usecasecore.runtime.faults import is_read_only
 from usecasecore.runtime.load import Loaded, Loader, new_of, of_tenant, unjoined
 from usecasecore.runtime.retry import Retry
@@ -30,7 +32,7 @@ from usecasecore.steps import Step
 if TYPE_CHECKING:
     from usecasecore.runtime.call import Call
 
-__all__ = ["Question", "ReadingLoader", "ReadingSession", "after_failure", "read_only", "refused"]
+__all__ = ["OnlyAsked", "Question", "ReadingLoader", "ReadingSession", "after_failure", "read_only"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -163,22 +165,46 @@ class ReadingLoader(Loader):
 
 def read_only(context: ExecutionContext, session: ReadingSession) -> ExecutionContext:
     """Return the context for code that is only asked: what would change something is refused; an event or a job goes nowhere."""
-    return replace(
-        context,
-        _create=refused(session, "create"),
-        _delete=refused(session, "delete"),
-        _fire=refused(session, "fire"),
-        _execute=refused(session, "execute"),
-    )
+    return replace(context, _doings=OnlyAsked(session, context._doings))
 
 
-def refused(session: ReadingSession, what: str) -> Callable[..., NoReturn]:
-    """Return what a context does instead of `create`, `delete`, `fire` or `execute` for code that is only asked."""
+class OnlyAsked:
+    """What a context does for code that is only asked: nothing but what is sent to nowhere."""
 
-    def refuse(*_arguments: Any) -> NoReturn:
-        raise session.refusal(f"`context.{what}`")
+    def __init__(self, session: ReadingSession, doings: Doings | None) -> None:
+        """Set it up.
 
-    return refuse
+        Args:
+            session: Knows who is asked.
+            doings: Looks at events and jobs first, whether they are declared; None where nobody does.
+        """
+        self._session, self._doings = session, doings
+
+    def create(self, _aggregate: Any, /) -> NoReturn:
+        """Refuse."""
+        raise self._session.refusal("`context.create`")
+
+    def delete(self, _aggregate: Any, /) -> NoReturn:
+        """Refuse."""
+        raise self._session.refusal("`context.delete`")
+
+    def fire(self, _aggregate: Any, _trigger: str, /) -> NoReturn:
+        """Refuse."""
+        raise self._session.refusal("`context.fire`")
+
+    def execute(self, _command: Any, _said: dict[str, Any], /) -> NoReturn:
+        """Refuse."""
+        raise self._session.refusal("`context.execute`")
+
+    def emit(self, event: DomainEvent, about: object | None, /) -> None:
+        """Take an event that goes nowhere."""
+        if self._doings is not None:
+            self._doings.emit(event, about)
+
+    def enqueue(self, job: Job, run_at: datetime | None, /) -> None:
+        """Take a job that goes nowhere."""
+        if self._doings is not None:
+            self._doings.enqueue(job, run_at)
 
 
 class Question(Protocol[T_co]):

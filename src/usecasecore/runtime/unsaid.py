@@ -15,7 +15,7 @@ from usecasecore.lifecycle.absent import Absent
 from usecasecore.messages import Command
 from usecasecore.policy import PolicyRequest
 from usecasecore.runtime.plan import Plan
-from usecasecore.runtime.reading import ReadingSession, refused
+from usecasecore.runtime.reading import OnlyAsked, ReadingSession
 
 __all__ = ["UnsaidCommand", "UnsaidContext", "UnsaidRequest"]
 
@@ -77,12 +77,7 @@ class UnsaidContext(ExecutionContext):
             now=now,
             session=session,
             correlation_id="",
-            _emit=_nowhere,
-            _enqueue=_nowhere,
-            _create=refused(session, "create"),
-            _delete=refused(session, "delete"),
-            _fire=refused(session, "fire"),
-            _execute=refused(session, "execute"),
+            _doings=OnlyAsked(session, None),
         )
         context._absent = absent
         return context
@@ -91,10 +86,6 @@ class UnsaidContext(ExecutionContext):
         if name in _OF_THE_CALL:
             object.__getattribute__(self, "_absent").needed()
         return object.__getattribute__(self, name)
-
-
-def _nowhere(*_arguments: Any) -> None:
-    """Take an event or a job that is sent by code which is only asked."""
 
 
 class UnsaidRequest(PolicyRequest):

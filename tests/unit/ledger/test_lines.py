@@ -32,7 +32,7 @@ SAID = replace(
 MESSAGE = MessageLine("0" * 32, "event", "closed", 1, 0, "{}", AT)
 FIRED = Line(
     "0" * 31 + "7",
-    UUID(int=9),
+    str(UUID(int=9)),
     "key",
     bytes(32),
     "4\u2603",
@@ -58,7 +58,7 @@ ELSEWHERE = FIRED._replace(created_at=AT.astimezone(timezone(timedelta(hours=2))
 def test_the_body_of_a_line_is_that_of_its_entry(shared: Shared, line: Line) -> None:
     entry = {
         "id": UUID(line.id),
-        "command_id": line.command_id,
+        "command_id": UUID(line.command_id),
         "use_case": shared.use_case,
         "key": line.key,
         "tenant": shared.tenant,
@@ -78,7 +78,7 @@ def test_the_body_of_a_line_is_that_of_its_entry(shared: Shared, line: Line) -> 
         "detail": line.detail,
         "messages": len(line.messages),
         "request_id": shared.request_id,
-        "correlation_id": shared.correlation_id.replace(MARK, str(line.command_id)),
+        "correlation_id": shared.correlation_id.replace(MARK, line.command_id),
         "causation_id": shared.causation_id,
         "occurred_at": line.created_at,
     }

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Computed, Dialect, FetchedValue, ForeignKey, Integer, func, inspect
+from sqlalchemy import Computed, Dialect, FetchedValue, ForeignKey, Integer, String, TypeDecorator, func, inspect
 from sqlalchemy.dialects.postgresql import asyncpg, psycopg
 from sqlalchemy.dialects.sqlite import pysqlite
-from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, make_transient_to_detached, mapped_column
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
 from usecasecore import unofficial
 from usecasecore.runtime.folding import Folding
@@ -26,6 +27,37 @@ class Plain(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(default="x", server_default="y")
     made_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Lenient(TypeDecorator[str]):
+    """A text whose case doesn't matter."""
+
+    impl = String
+    cache_ok = True
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        return bool(x.lower() == y.lower())
+
+
+class Trimmed(TypeDecorator[str]):
+    """A text that is compared as texts are, whatever is done with it."""
+
+    impl = Lenient
+    cache_ok = True
+
+
+class Written(TypeDecorator[str]):
+    impl = String
+    cache_ok = True
+
+
+class Spelled(Base):
+    __tablename__ = "spelled"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    lenient: Mapped[str] = mapped_column(Lenient)
+    trimmed: Mapped[str] = mapped_column(Trimmed)
+    written: Mapped[str] = mapped_column(Written)
+    plain: Mapped[str] = mapped_column()
 
 
 class Stamped(Base):
@@ -79,6 +111,31 @@ class Joined(Parent):
 @pytest.mark.parametrize("dialect", DIALECTS, ids=["psycopg", "asyncpg", "sqlite"])
 def test_the_update_of_a_plain_class_is_folded(dialect: Dialect) -> None:
     assert Folding.of(inspect(Plain), dialect) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_changed"),
+    [
+        ("plain", "A", False),
+        ("plain", "a", True),
+        ("written", "A", False),
+        ("written", "a", True),
+        ("lenient", "a", False),
+        ("lenient", "b", True),
+        ("trimmed", "a", False),
+        ("trimmed", "b", True),
+    ],
+)
+def test_what_is_changed_is_for_the_columns_type_to_say(name: str, value: str, is_changed: bool) -> None:
+    spelled = Spelled(id=1, lenient="A", trimmed="A", written="A", plain="A")
+    make_transient_to_detached(spelled)
+    for each in ("lenient", "trimmed", "written", "plain"):
+        set_committed_value(spelled, each, "A")
+    setattr(spelled, name, value)
+
+    folding = Folding.of(inspect(Spelled), DIALECTS[0])
+    assert folding is not None
+    assert folding.changed(instance_state(spelled), spelled.__dict__) == ((name,) if is_changed else None)
 
 
 @pytest.mark.parametrize(
