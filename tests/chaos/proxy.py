@@ -103,6 +103,11 @@ class Proxy:
                     _close(client)
                     continue
                 server.settimeout(None)
+                for one in (
+                    client,
+                    server,
+                ):  # messages are passed on one by one: together they would wait for each other's receipt
+                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._sockets |= {client, server}
                 line = _Line(client, server)
                 self._run(self._forth, line)
