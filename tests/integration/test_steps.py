@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import pytest
@@ -28,6 +28,17 @@ from tests.bank import Bank
 from usecasecore import Decision, Lifecycle, Policy, Runtime, Transaction, Transition, state_column, steps, version_column
 from usecasecore.errors import GuardRejected, TransitionNotAllowed
 from usecasecore.steps import Answer, Creation, Ended, Firing, Moment, Replay, Step, When, watch
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Have nobody else watch, as a recorder of transitions does where the suite runs with one."""
+    others = steps._watching
+    steps._watched_by(())
+    try:
+        yield
+    finally:
+        steps._watched_by(others)
 
 
 def watched(act: Callable[[], Any]) -> list[Moment]:
@@ -103,7 +114,7 @@ def test_the_session_of_a_moment_knows_the_application(bank: Bank) -> None:
 
 def test_a_watcher_that_asks_for_little_is_told_no_more(bank: Bank) -> None:
     account_id, seen = bank.open(), list[Moment]()
-    with watch(seen.append, only=[Step.COMMIT, Firing]):
+    with alone(), watch(seen.append, only=[Step.COMMIT, Firing]):
         bank.runtime.run(Close(account_id=account_id))
     assert [(str(one.step), str(one.when)) for one in seen] == [("fire", "during"), ("commit", "before"), ("commit", "after")]
 
@@ -111,7 +122,7 @@ def test_a_watcher_that_asks_for_little_is_told_no_more(bank: Bank) -> None:
 def test_the_end_of_a_transaction_is_told_once_and_needs_no_step(bank: Bank) -> None:
     account_id, seen = bank.open(), list[Moment]()
     bank.runtime.run(Deposit(account_id=account_id, amount=5))
-    with watch(seen.append, only=[Ended]):
+    with alone(), watch(seen.append, only=[Ended]):
         assert not steps.wanted_steps
         bank.runtime.run(Deposit(account_id=account_id, amount=5), actor=ADA)
         with pytest.raises(GuardRejected):

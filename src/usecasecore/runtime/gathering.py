@@ -41,7 +41,7 @@ class Gathering:
         self._plan, self._session, self._folding, self._maker, self._began = plan, session, folding, maker, began
         self._connection = session.held
         # Who watches the steps sees them one after the other.
-        self._ahead = None if steps.wanted else Ahead.of(self._connection)
+        self._ahead = None if steps.wanted_steps else Ahead.of(self._connection)
         self._rows: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
         self._lines: list[Line] = []
         self._taken: set[int] = set()
