@@ -14,7 +14,8 @@ from pydantic_core import to_json, to_jsonable_python
 __all__ = ["NotStorable", "canonical", "canonical_of_any", "jsonable"]
 
 _INT64 = 2**63
-_PLAIN = frozenset({type(None), bool, int, str, datetime, UUID})
+_PLAIN_JSON: frozenset[type] = frozenset({type(None), int, str})
+_PLAIN = _PLAIN_JSON | {bool, datetime, UUID}
 """Types whose JSON needs no second look."""
 # `json.dumps` would make one for each text.
 _encoder = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -46,13 +47,9 @@ def canonical(value: Any, *, depth: int = 32, items: int = 10_000) -> str:
             exceeds the limits; with the path of the first one found.
     """
     if type(value) is dict and depth > 1 and len(value) <= items and _is_plain(value, items):
-        try:
-            # The same text as below, in a third of the time: the two differ in floats only, and in what they refuse.
-            text = to_json({name: value[name] for name in sorted(value)}).decode()
-            if text.isascii() and "\\u0000" not in text:
-                return text
-        except ValueError:  # a lone surrogate, whose place is told below
-            pass
+        text = _text_of_plain(value)
+        if text is not None:
+            return text
     _check(value, (), depth, items)
     return _encoder.encode(value)
 
@@ -68,13 +65,10 @@ def canonical_of_any(value: dict[str, list[Any]]) -> str:
     Raises:
         NotStorable: As `canonical`, without limits that a value of ours could reach.
     """
-    if _hold_plain(value.values()):
-        try:
-            text = to_json({name: value[name] for name in sorted(value)}).decode()
-            if text.isascii() and "\\u0000" not in text:
-                return text
-        except ValueError:  # a lone surrogate, whose place is told below
-            pass
+    if _hold_plain(value.values(), _PLAIN):
+        text = _text_of_plain(value)
+        if text is not None:
+            return text
     return canonical(jsonable(value), depth=100, items=1_000_000)
 
 
@@ -95,23 +89,32 @@ def _is_plain(value: dict[Any, Any], items: int) -> bool:
     for name in value:
         if type(name) is not str:
             return False
+    lists, alone = [], []
     for member in value.values():
-        if type(member) is list:
-            if len(member) > items:
-                return False
-            for one in member:
-                if not (type(one) is str or one is None or (type(one) is int and -_INT64 <= one < _INT64)):
-                    return False
-        elif not (type(member) is str or member is None or (type(member) is int and -_INT64 <= member < _INT64)):
+        if type(member) is not list:
+            alone.append(member)
+        elif len(member) > items:
             return False
-    return True
+        else:
+            lists.append(member)
+    return _hold_plain((alone, *lists), _PLAIN_JSON)
 
 
-def _hold_plain(lists: Iterable[list[Any]]) -> bool:
+def _text_of_plain(value: dict[str, Any]) -> str | None:
+    """Return what the encoder says of plain values, in a third of the time; None for a text that is to be looked into."""
+    # The two differ in floats only, and in what they refuse.
+    try:
+        text = to_json({name: value[name] for name in sorted(value)}).decode()
+    except ValueError:  # a lone surrogate, whose place is told elsewhere
+        return None
+    return text if text.isascii() and "\\u0000" not in text else None
+
+
+def _hold_plain(lists: Iterable[list[Any]], plain: frozenset[type]) -> bool:
     for many in lists:
         for one in many:
             kind = type(one)
-            if kind not in _PLAIN or (kind is int and not -_INT64 <= one < _INT64):
+            if kind not in plain or (kind is int and not -_INT64 <= one < _INT64):
                 return False
     return True
 

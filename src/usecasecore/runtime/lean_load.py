@@ -74,14 +74,16 @@ class LeanLoad:
             return "a listener to `loaded_as_persistent`"
         return None if only_we_watch(session) else "a listener to `do_orm_execute`"
 
+    @staticmethod
+    def is_unnoticed(mapper: Mapper[Any], session: Session, connection: Connection) -> bool:
+        """Say whether nobody would notice that the session didn't load an object of a class."""
+        if unofficial.is_heard(connection, "before_execute", "after_execute") or LeanLoad.listener(mapper, session):
+            return False
+        return not connection.get_execution_options().get("schema_translate_map")
+
     def is_right_for(self, session: Session, connection: Connection) -> bool:
         """Say whether nobody would notice that the session didn't load it."""
-        heard = unofficial.is_heard(connection, "before_execute", "after_execute")
-        return (
-            not heard
-            and not LeanLoad.listener(self._mapper, session)
-            and not connection.get_execution_options().get("schema_translate_map")
-        )
+        return LeanLoad.is_unnoticed(self._mapper, session, connection)
 
     def row(self, session: Session, connection: Connection, parameters: dict[str, Any]) -> FoundRow | None:
         """Return the row; None where there is none.

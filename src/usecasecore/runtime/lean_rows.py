@@ -41,7 +41,7 @@ class LeanRows:
             StatementError: As SQLAlchemy raises it.
         """
         connection = session.held
-        if not self._is_right_for(session, connection):
+        if any(True for _ in session) or not LeanLoad.is_unnoticed(self._mapper, session, connection):
             return None
         names, found, made = self._names, self._rows(connection, parameters), []
         for row in found:
@@ -59,12 +59,6 @@ class LeanRows:
         """
         identity = self._mapper.identity_key_from_primary_key(tuple([row[key] for key in self._keys]))
         return unofficial.load_instance(session, self._mapper, identity, row)
-
-    def _is_right_for(self, session: CommandSession, connection: Connection) -> bool:
-        listener = LeanLoad.listener(self._mapper, session)
-        heard = connection.dispatch.before_execute or connection.dispatch.after_execute
-        translated = connection.get_execution_options().get("schema_translate_map")
-        return not (listener or heard or translated or any(True for _ in session))
 
     def _rows(self, connection: Connection, parameters: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
         if self._compiled is None:
