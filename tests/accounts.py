@@ -167,7 +167,7 @@ class MakeDeposit(UseCase[Deposit, Account, Done]):
 
     def apply(self, command: Deposit, account: Account, context: ExecutionContext, /) -> Done:
         account.balance += command.amount
-        account.postings.append(Posting(amount=command.amount))
+        context.session.add(Posting(account=account, amount=command.amount))
         if account.balance > 1_000_000:
             raise LimitReached(limit=1_000_000)
         context.emit(Deposited(account_id=account.id, amount=command.amount))

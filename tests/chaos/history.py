@@ -7,7 +7,8 @@ returned alone. It searches with memory of the (remaining operations, state) tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Operation", "is_linearizable"]
@@ -36,19 +37,29 @@ def is_linearizable(history: Iterable[Operation], start: int = 0) -> bool:
     A refused operation (`balance` None) changes nothing and may stand anywhere.
     """
     operations = tuple(sorted((one for one in history if one.balance is not None), key=lambda one: one.called))
-    tried: set[tuple[frozenset[int], int]] = set()
-    stack = [(frozenset(range(len(operations))), start)]
+    everything = (1 << len(operations)) - 1
+    tried: set[tuple[int, int]] = set()
+    stack = [(0, start)]
     while stack:
-        left, balance = stack.pop()
-        if not left:
+        done, balance = stack.pop()
+        if done == everything:
             return True
-        if (left, balance) in tried:
+        if (done, balance) in tried:
             continue
-        tried.add((left, balance))
-        earliest_return = min(operations[index].returned for index in left)
-        for index in left:
+        tried.add((done, balance))
+        for index in _candidates(operations, done):
             one = operations[index]
-            after = balance + one.amount
-            if one.called <= earliest_return and after == one.balance:
-                stack.append((left - {index}, after))
+            if balance + one.amount == one.balance:
+                stack.append((done | 1 << index, one.balance))
     return False
+
+
+def _candidates(operations: Sequence[Operation], done: int) -> Iterator[int]:
+    """Yield those that no other one, which is not done either, precedes in real time; `done` has a bit for each operation."""
+    earliest_return = math.inf
+    index = (~done & (done + 1)).bit_length() - 1  # the first one that is not done
+    while index < len(operations) and operations[index].called <= earliest_return:
+        if not done >> index & 1:
+            earliest_return = min(earliest_return, operations[index].returned)
+            yield index
+        index += 1
