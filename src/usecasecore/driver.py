@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import BindTyping
 from sqlalchemy.exc import StatementError
 
 from usecasecore import unofficial
-from usecasecore.pipeline import pipeline_of
+from usecasecore.pipeline import Pipeline, pipeline_of
 
 __all__ = [
     "CompiledSelect",
@@ -24,6 +24,7 @@ __all__ = [
     "DriverSql",
     "InTurn",
     "all_rows",
+    "commit_along",
     "commit_with",
     "first_row",
     "is_unheard",
@@ -32,7 +33,6 @@ __all__ = [
     "row_count",
     "row_count_of_many",
     "sole_row",
-    "takes_commit_along",
     "typed_in_text",
 ]
 
@@ -147,17 +147,20 @@ def sole_row(connection: Connection, text: str, parameters: Any, *, unwatched: b
     return row
 
 
-def takes_commit_along(connection: Connection) -> bool:
-    """Say whether COMMIT can travel with a statement, by `commit_with`, and nobody is to be told before."""
-    pipeline = pipeline_of(connection) if is_unwatched(connection) else None
-    return pipeline is not None and not unofficial.is_heard(connection, "commit")
+def commit_along(connection: Connection) -> Pipeline | None:
+    """Return the way by which COMMIT can travel with a statement; None where there is none, or somebody is to be told before."""
+    # SQLAlchemy's transaction is ended by closing it, which rolls back what is over.
+    if not is_unwatched(connection) or unofficial.is_heard(connection, "commit", "rollback"):
+        return None
+    return pipeline_of(connection)
 
 
-def commit_with(connection: Connection, text: str, parameters: Any, refused: Callable[[], None]) -> None:
+def commit_with(pipeline: Pipeline, connection: Connection, text: str, parameters: Any, refused: Callable[[], None]) -> None:
     """Execute a statement and commit, in one round trip; SQLAlchemy's transaction is still to be ended, which sends nothing then.
 
     Args:
-        connection: One of which `takes_commit_along` says yes.
+        pipeline: What `commit_along` returned of the connection.
+        connection: The connection.
         text: As for `first_row`.
         parameters: As for `first_row`.
         refused: See `Pipeline.execute`.
@@ -165,8 +168,6 @@ def commit_with(connection: Connection, text: str, parameters: Any, refused: Cal
     Raises:
         DBAPIError: As SQLAlchemy raises it.
     """
-    pipeline = pipeline_of(connection)
-    assert pipeline is not None
     try:
         pipeline.execute(text, parameters, commit=True, refused=refused)
     except BaseException as error:  # noqa: BLE001 - as below

@@ -21,6 +21,7 @@ from sqlalchemy.orm.instrumentation import ClassManager
 
 __all__ = [
     "PsycopgParts",
+    "alone_unwritten",
     "is_heard",
     "is_known",
     "is_logged",
@@ -58,6 +59,9 @@ def unknown_parts() -> tuple[str, ...]:
         if function is None or list(inspect.signature(function).parameters) != parameters:
             found.append(f"{owner.__name__}.{name}")
     found += [f"{owner.__name__}._has_events" for owner in (Connection, Engine) if not hasattr(owner, "_has_events")]
+    session = Session()
+    found += [f"Session.{name}" for name in ("_new", "_deleted") if not isinstance(getattr(session, name, None), dict)]
+    found += ["IdentityMap._modified"] if not isinstance(getattr(session.identity_map, "_modified", None), set) else []
     return tuple(found)
 
 
@@ -74,6 +78,12 @@ def known_versions_of_psycopg() -> tuple[str, ...]:
 def settle(state: InstanceState[Any], session: Session) -> None:
     """Make the object what it is after a flush: nothing about it is unwritten."""
     state._commit_all(state.dict, session.identity_map)
+
+
+def alone_unwritten(session: Session, state: InstanceState[Any]) -> bool:
+    """Say whether an object is all that a flush would look at. `Session.new`, `dirty` and `deleted` say the same by three new sets."""
+    modified = session.identity_map._modified
+    return len(modified) == 1 and state in modified and not session._new and not session._deleted
 
 
 def load_instance(session: Session, mapper: Mapper[Any], identity: Any, values: Mapping[str, Any]) -> Any:

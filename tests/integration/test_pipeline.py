@@ -545,6 +545,28 @@ def test_who_listens_to_the_engine_s_commits_is_asked_before(engine_with: Callab
     assert seen.commits == [False, False]
 
 
+def test_who_listens_to_the_engine_s_rollbacks_hears_of_none_where_there_was_a_commit(engine_with: Callable[..., Engine]) -> None:
+    engine = engine_with()
+    runtime = bank(engine)
+    account_id = account(runtime)
+    heard: list[str] = []
+    event.listen(engine, "commit", lambda _connection: heard.append("commit"))
+    event.listen(engine, "rollback", lambda _connection: heard.append("rollback"))
+    runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
+    assert heard == ["commit"]
+
+
+def test_who_listens_to_rollbacks_alone_hears_of_none_either(engine_with: Callable[..., Engine]) -> None:
+    engine = engine_with()
+    runtime = bank(engine)
+    account_id = account(runtime)
+    heard: list[str] = []
+    event.listen(engine, "rollback", lambda _connection: heard.append("rollback"))
+    runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
+    assert heard == []
+    assert balance(engine) == 5
+
+
 def test_what_is_left_dirty_by_a_flush_is_flushed_before_the_commit(engine_with: Callable[..., Engine]) -> None:
     engine = engine_with()
     runtime = bank(engine)

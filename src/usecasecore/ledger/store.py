@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache
-from typing import Any, TypeAlias
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from pydantic_core import to_json
@@ -46,7 +46,6 @@ from usecasecore.driver import (
     DriverSql,
     InTurn,
     all_rows,
-    commit_with,
     first_row,
     sole_row,
 )
@@ -58,10 +57,25 @@ from usecasecore.ledger.tables import LedgerTables
 from usecasecore.ledger.write_sql import CHAINED, failed_by_itself, write_sql, written
 from usecasecore.steps import Step
 
-__all__ = ["STORED", "KeyTaken", "PostgresStore", "Store", "TransactionGone", "store_for", "stored_of"]
+__all__ = ["STORED", "CommitAlong", "KeyTaken", "PostgresStore", "Store", "TransactionGone", "store_for", "stored_of"]
 
 Enter: TypeAlias = Callable[[Step], None]
-Commit: TypeAlias = Callable[[], AbstractContextManager[Callable[[], None]]]
+
+
+class CommitAlong(Protocol):
+    """Sends a statement with COMMIT along; entered around the sending and what is made of the answer."""
+
+    def __enter__(self) -> CommitAlong: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None: ...
+
+    def send(self, text: str, parameters: Any) -> None:
+        """Execute the statement and commit.
+
+        Raises:
+            DBAPIError: As SQLAlchemy raises it.
+        """
+        ...
 
 
 class KeyTaken(Exception):
@@ -116,7 +130,7 @@ class Store(ABC):
         claimed: bool,
         enter: Enter,
         update: RowUpdate | None = None,
-        commit: Commit | None = None,
+        commit: CommitAlong | None = None,
     ) -> None:
         """Write everything that the command leaves.
 
@@ -127,8 +141,7 @@ class Store(ABC):
             claimed: Whether the key's row is there already, from `claim`.
             enter: Is told the step that begins; it is called at `audit`, and the end of `result` is the end.
             update: What to do to the aggregate's row, which the transaction has locked; None where that is done.
-            commit: Around the sending where COMMIT is to go along with it; what it yields is called where nothing was written.
-                Only for PostgreSQL.
+            commit: What sends the last statement where COMMIT is to go along with it. Only for PostgreSQL.
 
         Raises:
             StaleDataError: If there is no such row: somebody deleted it all the same.
@@ -193,7 +206,7 @@ class SqliteStore(Store):
         claimed: bool,
         enter: Enter,
         update: RowUpdate | None = None,
-        commit: Commit | None = None,
+        commit: CommitAlong | None = None,
     ) -> None:
         """Write everything; see `Store.write`."""
         sending = InTurn(connection)
@@ -317,7 +330,7 @@ class PostgresStore(Store):
         claimed: bool,
         enter: Enter,
         update: RowUpdate | None = None,
-        commit: Commit | None = None,
+        commit: CommitAlong | None = None,
     ) -> None:
         """Write everything in one statement; see `Store.write`."""
         self._write(connection, (entries,), began, claimed, enter, update, commit)
@@ -340,7 +353,7 @@ class PostgresStore(Store):
         claimed: bool,
         enter: Enter,
         update: RowUpdate | None = None,
-        commit: Commit | None = None,
+        commit: CommitAlong | None = None,
     ) -> None:
         keys = _rows_as_json([_hexadecimal(_idempotency_row(one), "fingerprint") for one in many])
         audit = _rows_as_json([{**row, "body": unstamped_body(row)} for one in many for row in _audit_rows(one)])
@@ -358,8 +371,8 @@ class PostgresStore(Store):
         if commit is None:
             _require_all(len(many), *sole_row(connection, statement.text, parameters))
             return
-        with commit() as refused:
-            failed_by = _committed(connection, statement.text, parameters, refused)
+        with commit:
+            failed_by = _committed(commit, statement.text, parameters)
             if failed_by is not None:
                 _require_all(len(many), *failed_by)
 
@@ -475,10 +488,10 @@ def _outbox_rows(entries: Entries) -> list[dict[str, Any]]:
     return [{**common, **message._asdict()} for message in entries.outbox]
 
 
-def _committed(connection: Connection, text: str, parameters: Any, refused: Callable[[], None]) -> tuple[int, bool, int] | None:
+def _committed(commit: CommitAlong, text: str, parameters: Any) -> tuple[int, bool, int] | None:
     """Send the statement with COMMIT; return what it failed by, where it did so by itself, as `write_sql` says."""
     try:
-        commit_with(connection, text, parameters, refused)
+        commit.send(text, parameters)
     except DBAPIError as error:
         failed_by = failed_by_itself(error.orig)
         if failed_by is None:

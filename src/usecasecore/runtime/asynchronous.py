@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
@@ -353,7 +354,7 @@ class AsyncRuntime:
             while True:
                 session = CommandSession(self._commands.sync_engine)
                 try:
-                    return await self._in_greenlet(partial(_run, work, session))
+                    return await self._greenlets.run_sync(_run, work, session)
                 except Exception as error:  # noqa: BLE001 - raised below, or the work is done again
                     decision = self._shell.decide(work.last, work.retry, error, session)
                 finally:
@@ -390,7 +391,7 @@ async def _each(commands: Iterable[Command[Any]] | AsyncIterable[Command[Any]]) 
             yield command
 
 
-def _run(work: Work[T], session: CommandSession) -> T:
+def _run(_greenlet: Session, work: Work[T], session: CommandSession) -> T:
     done = work.run(session)
     if session.committed:
         session.discard()  # nothing is rolled back, so it needs no shield: a task and a greenlet less

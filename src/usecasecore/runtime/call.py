@@ -34,7 +34,6 @@ __all__ = [
 ]
 
 _NOTHING_HIDDEN = Redactor()
-_TEXT_LIMITS = {"reason": 2_000, "request_id": 200, "correlation_id": 200, "causation_id": 200}
 
 
 class Asked(NamedTuple):
@@ -200,16 +199,20 @@ def faults_of(asked: Asked, reason_required: bool, *, tenants: bool) -> list[dic
         wrong("expected_version", "an integer is accepted")
     if reason_required and not (asked.reason or "").strip():
         wrong("reason", "this use case wants a reason")
-    for field, limit in _TEXT_LIMITS.items():
-        if message := _text_fault(getattr(asked, field), limit):
-            wrong(field, message)
     actor = asked.actor
-    for part, limit in (("type", 100), ("id", 290), ("tenant", 200), ("on_behalf_of", 400)):
-        value = getattr(actor, part)
-        if message := _text_fault(value, limit):
-            wrong(f"actor.{part}", message)
-        elif value == "":
-            wrong(f"actor.{part}", "it is empty")
+    texts = (
+        ("reason", asked.reason, 0, 2_000),
+        ("request_id", asked.request_id, 0, 200),
+        ("correlation_id", asked.correlation_id, 0, 200),
+        ("causation_id", asked.causation_id, 0, 200),
+        ("actor.type", actor.type, 1, 100),
+        ("actor.id", actor.id, 1, 290),
+        ("actor.tenant", actor.tenant, 1, 200),
+        ("actor.on_behalf_of", actor.on_behalf_of, 1, 400),
+    )
+    for field, value, least, most in texts:
+        if value is not None and (message := _text_fault(value, least, most)):
+            wrong(field, message)
     if tenants and actor.tenant is None:
         wrong("actor.tenant", "this runtime keeps tenants apart; an actor of a tenant is accepted")
     return faults
@@ -221,13 +224,13 @@ def is_key(key: object) -> bool:
     return isinstance(key, str) and 0 < len(key) <= 255 and key.isascii() and key.isprintable() and key.strip(" ") == key
 
 
-def _text_fault(value: object, limit: int) -> str | None:
-    if value is None:
-        return None
+def _text_fault(value: object, least: int, most: int) -> str | None:
     if not isinstance(value, str):
         return "a text is accepted"
-    if len(value) > limit:
-        return f"it has {len(value)} characters; {limit} are accepted"
+    if len(value) < least:
+        return "it is empty"
+    if len(value) > most:
+        return f"it has {len(value)} characters; {most} are accepted"
     wrong = check_text(value)
     return f"it {wrong}" if wrong else None
 

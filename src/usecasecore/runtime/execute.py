@@ -216,7 +216,7 @@ def _record(
     update = None if folded is None else folded.update
     if steps.Record in steps.wanted:
         session.tell(steps.Record(entries))
-    commit = session.committing_along if session.may_commit_along() else None
+    commit = session.committing_along()
     plan.store.write(
         session.held, entries, began=found.began, claimed=found.claimed, enter=session.enter, update=update, commit=commit
     )

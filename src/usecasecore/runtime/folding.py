@@ -15,10 +15,10 @@ What the object becomes without a flush is none of SQLAlchemy's public API (see 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Table, bindparam, update
@@ -34,6 +34,9 @@ from usecasecore.ledger.row_update import RowUpdate
 __all__ = ["MOST_TEXTS", "Folded", "Folding"]
 
 MOST_TEXTS = 4
+
+_Text: TypeAlias = tuple[str, tuple[str, ...] | None, list[str]]
+"""An UPDATE, the order of its parameters, and their names in the order of `Folding.row`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Folding:
         self._is_equal = {key: _comparison(column, mapper.class_manager[key].impl) for key, column in self._settable.items()}
         self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._sent_of: dict[tuple[str, ...], list[tuple[int, Any]]] = {}
-        self._texts: dict[tuple[str, ...], tuple[str, tuple[str, ...] | None]] = {}
+        self._texts: dict[tuple[str, ...], _Text] = {}
 
     @classmethod
     def of(cls, mapper: Mapper[Any], dialect: Dialect) -> Folding | None:
@@ -108,16 +111,15 @@ class Folding:
             StateWriteRefused: If a protected column was changed past the runtime.
         """
         state: InstanceState[Any] = instance_state(aggregate)
-        if not self._would_only_update(session, connection, aggregate, state):
+        if not unofficial.alone_unwritten(session, state) or not self._is_unnoticed(session, connection):
             return None
-        changed = [key for key in self._settable if key in state.committed_state and _is_changed(state, key)]
-        known = self._text(tuple(changed)) if changed else None
-        if known is None or state.key is None:
+        changed = self.changed(state, state.dict)
+        known = None if changed is None else self._text(changed)
+        row = None if changed is None or known is None else self.row(state, state.dict, changed)
+        if changed is None or known is None or row is None:
             return None
-        try:
-            sent = RowUpdate(*known, self._values(changed, state.dict, state.key[1]))
-        except Exception:  # noqa: BLE001 - the flush fails over the same value, in the way that is known
-            return None
+        text, order, parameters = known
+        sent = RowUpdate(text, order, dict(zip(parameters, row, strict=True)))
         # The last thing, because it uses up what the runtime granted: after it nothing may fall back to the flush.
         self._mapper.dispatch.before_update(self._mapper, connection, state)
         return Folded(sent, session, state)
@@ -187,34 +189,15 @@ class Folding:
             known = self._sent_of[names] = [(place, process) for place, process in enumerate(processes) if process is not None]
         return known
 
-    def _would_only_update(self, session: Session, connection: Connection, aggregate: Any, state: InstanceState[Any]) -> bool:
-        if session.new or session.deleted or list(session.dirty) != [aggregate] or session.in_nested_transaction():
-            return False
-        if not self._settable.keys() >= state.committed_state.keys() or state.__dict__.get("_pending_mutations"):
-            return False
-        if any(map(_is_expression, self._held(state))):
-            return False
-        alone = Folding.listener(self._mapper, session) is None
+    def _is_unnoticed(self, session: Session, connection: Connection) -> bool:
+        alone = not session.in_nested_transaction() and Folding.listener(self._mapper, session) is None
         return alone and not connection.get_execution_options().get("schema_translate_map")
 
-    def _held(self, state: InstanceState[Any]) -> Iterator[Any]:
-        return (state.dict.get(key) for key in state.committed_state)
-
-    def _text(self, names: tuple[str, ...]) -> tuple[str, tuple[str, ...] | None] | None:
+    def _text(self, names: tuple[str, ...]) -> _Text | None:
         known = self._texts.get(names)
         if known is None and len(self._texts) < MOST_TEXTS:
-            known = self._texts[names] = self.compiled(names)
+            known = self._texts[names] = (*self.compiled(names), self.parameters(names))
         return known
-
-    def _values(self, changed: list[str], held: dict[str, Any], identity: tuple[Any, ...]) -> dict[str, Any]:
-        values = {f"{_KEY}{place}": self._sent(column, identity[place]) for place, column in enumerate(self._keys)}
-        for place, name in enumerate(changed):
-            values[f"{_SET}{place}"] = self._sent(self._settable[name], held[name])
-        return values
-
-    def _sent(self, column: ColumnElement[Any], value: Any) -> Any:
-        process = self._processors[column]
-        return value if process is None else process(value)
 
 
 _SET, _KEY = "uc_set_", "uc_row_"
@@ -239,8 +222,3 @@ def _is_expression(value: Any) -> bool:
 
 def _is_column(prop: ColumnProperty[Any], table: Table) -> bool:
     return len(prop.columns) == 1 and getattr(prop.columns[0], "table", None) is table
-
-
-def _is_changed(state: InstanceState[Any], key: str) -> bool:
-    # The comparison of the flush, which takes a value that can't say so for another one.
-    return state.manager[key].impl.is_equal(state.dict.get(key), state.committed_state[key]) is not True

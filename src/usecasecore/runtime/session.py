@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn
 from uuid import UUID
@@ -14,8 +14,10 @@ from sqlalchemy.orm import Session
 
 from usecasecore import steps
 from usecasecore.application import Application
-from usecasecore.driver import roll_back, takes_commit_along
+from usecasecore.driver import commit_along, commit_with, roll_back
 from usecasecore.errors import ContractViolation, TransactionEnded
+from usecasecore.ledger.store import CommitAlong
+from usecasecore.pipeline import Pipeline
 from usecasecore.runtime.commit_watch import commit_watch
 from usecasecore.steps import Moment, Step, When
 
@@ -170,24 +172,14 @@ class CommandSession(Session):
         """Allow the command that begins now to commit with its last statement; see `finish`."""
         self._commit_timeout = timeout
 
-    def may_commit_along(self) -> bool:
-        """Say whether COMMIT may travel with the next statement: it is the last, and nobody would notice the difference."""
-        if self._commit_timeout is None or Step.RESULT in steps.wanted or not self._is_own:
-            return False
+    def committing_along(self) -> CommitAlong | None:
+        """Return what commits with the next statement, where that is the last and nobody would notice the difference; else None."""
+        if self._commit_timeout is None or Step.RESULT in steps.wanted or not self._is_own or self.dispatch.before_commit:
+            return None
         if self._flushed and (self.new or self.dirty or self.deleted):
-            return False
-        return takes_commit_along(self.held) and not self.dispatch.before_commit
-
-    @contextmanager
-    def committing_along(self) -> Iterator[Callable[[], None]]:
-        """Commit with the statement that is sent meanwhile; yield what is to be called where the database refuses the statement."""
-        assert self._commit_timeout is not None
-        watched = self._begin_commit(self._commit_timeout)
-        try:
-            yield self._commit_not_reached
-        finally:
-            commit_watch.end(watched)
-        self._commit_went_along = True
+            return None
+        pipeline = commit_along(self.held)
+        return None if pipeline is None else _CommitAlong(self, pipeline, self._commit_timeout)
 
     def _commit_not_reached(self) -> None:
         self.step, self._committing, self.commit_sent_at = Step.RESULT, None, None
@@ -195,7 +187,8 @@ class CommandSession(Session):
     def finish(self, timeout: float) -> None:
         """Commit, where that did not go along with the last statement; cut the connection where it stays unanswered for so many seconds."""
         if self._commit_went_along:
-            self._end()
+            if self._alone is None or self._is_told_of_commits():
+                self._end()
         else:
             watched = self._begin_commit(timeout)
             try:
@@ -216,12 +209,15 @@ class CommandSession(Session):
 
     def _end(self) -> None:
         transaction = self.held.get_transaction()
-        told = self.dispatch.before_commit or self.dispatch.after_commit
-        if self._flushed or told or transaction is None or not self._is_own:
+        if self._is_told_of_commits() or transaction is None or not self._is_own:
             super().commit()
             if self._alone is None or transaction is None or not transaction.is_active:
                 return
         transaction.commit()  # the session has no part in it: closing it is all that is left
+
+    def _is_told_of_commits(self) -> bool:
+        """Say whether the session is to end its part itself, as objects of it were written or somebody listens; else closing it will do."""
+        return self._flushed or bool(self.dispatch.before_commit or self.dispatch.after_commit)
 
     def hand_over(self) -> None:
         """Leave what was done to the caller's transaction, which goes on: of that one, this session is a part."""
@@ -238,12 +234,12 @@ class CommandSession(Session):
                 _roll_back(self._committing)
             elif not self.committed and self._held is not None and self._is_own:
                 _roll_back_lightly(self._held)
-            # A connection that is already dead can't roll back; the pool drops it.
-            with suppress(DBAPIError):
-                super().close()
-            if self._alone is not None:
+            # Where COMMIT went along, the connection knows that nothing is open any more: closed first, it ends SQLAlchemy's transaction.
+            closing = [super().close] if self._alone is None else [super().close, self._alone.close]
+            for close in reversed(closing) if self._commit_went_along else closing:
+                # A connection that is already dead can't roll back; the pool drops it.
                 with suppress(DBAPIError):
-                    self._alone.close()
+                    close()
             if steps.Ended in steps.wanted and not self.committed:
                 self._tell(Step.ROLLBACK, When.DURING, steps.ROLLED_BACK)
         self.discarded = True
@@ -307,6 +303,28 @@ class _Lent:
         self._session.take_back(self._outer)
         if kind is None:
             self._session.require_open(self._use_case)
+
+
+class _CommitAlong:
+    """See `CommandSession.committing_along`. Not a generator either."""
+
+    __slots__ = ("_pipeline", "_session", "_timeout", "_watched")
+
+    def __init__(self, session: CommandSession, pipeline: Pipeline, timeout: float) -> None:
+        self._session, self._pipeline, self._timeout = session, pipeline, timeout
+
+    def __enter__(self) -> _CommitAlong:
+        self._watched = self._session._begin_commit(self._timeout)
+        return self
+
+    def send(self, text: str, parameters: Any) -> None:
+        session = self._session
+        commit_with(self._pipeline, session.held, text, parameters, session._commit_not_reached)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        commit_watch.end(self._watched)
+        if kind is None:
+            self._session._commit_went_along = True
 
 
 @contextmanager
