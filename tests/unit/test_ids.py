@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from uuid import RFC_4122, UUID
+
+import pytest
 
 from usecasecore.ids import HexIds, supplied_by, uuid7
 
@@ -49,3 +55,38 @@ def test_many_ids_come_from_the_supplier_where_there_is_one() -> None:
 
     with supplied_by(lambda: next(supply)):
         assert HexIds().take(3) == [one.hex for one in wanted]
+
+
+def test_single_ids_are_random_in_every_bit_that_is() -> None:
+    made = [uuid7().int for _ in range(1_000)]
+    always = never = made[0]
+    for one in made[1:]:
+        always, never = always & one, never | one
+
+    free = (always ^ never) & ((1 << 80) - 1)
+    assert free == ((1 << 80) - 1) ^ (0xF << 76) ^ (0b11 << 62)
+
+
+def test_threads_never_get_the_same_random_bits() -> None:
+    with ThreadPoolExecutor(8) as threads:
+        made = [one for many in threads.map(lambda _: [uuid7() for _ in range(2_000)], range(8)) for one in many]
+    assert len({one.int & ((1 << 62) - 1) for one in made}) == len(made)
+
+
+_FORKING = """
+import os
+from usecasecore.ids import uuid7
+uuid7()
+reads, writes = os.pipe()
+if not os.fork():
+    os.write(writes, uuid7().hex[16:].encode())
+    os._exit(0)
+print(os.read(reads, 16).decode(), uuid7().hex[16:])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked here")
+def test_a_forked_process_draws_bits_of_its_own() -> None:
+    found = subprocess.run([sys.executable, "-c", _FORKING], capture_output=True, text=True, check=True, timeout=60)
+    child, parent = found.stdout.split()
+    assert child != parent

@@ -7,12 +7,15 @@ decision, and one entry. `trigger`, `from_state` and `to_state` are those of the
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from usecasecore.context import FiredTransition
+from usecasecore.ledger.json_text import canonical
 
-__all__ = ["FURTHER_TRANSITIONS", "as_json", "transitions_of"]
+__all__ = ["FURTHER_TRANSITIONS", "as_json", "event_payload", "transitions_of"]
 
 FURTHER_TRANSITIONS = "transitions"
 """The key of `detail` that holds the further ones, each as `as_json` makes it."""
@@ -21,6 +24,32 @@ FURTHER_TRANSITIONS = "transitions"
 def as_json(made: FiredTransition) -> dict[str, str]:
     """Return a transition as JSON values, as events and audit entries have it."""
     return {"lifecycle": made.lifecycle, "trigger": made.trigger, "from": made.source, "to": made.dest}
+
+
+def event_payload(made: FiredTransition, key: str, version: int) -> str:
+    """Return the payload of the event that the runtime sends about a transition, as JSON text.
+
+    Args:
+        made: The transition.
+        key: Of the aggregate, as the ledger writes it.
+        version: Of the aggregate, after it.
+    """
+    if not _PLAIN.fullmatch(key):
+        return canonical({"id": key, "version": version, **as_json(made)})
+    before, after = _around_key(made.lifecycle, made.trigger, made.source, made.dest)
+    return f'{before},"id":"{key}",{after},"version":{version}}}'
+
+
+@lru_cache(maxsize=1024)
+def _around_key(lifecycle: str, trigger: str, source: str, dest: str) -> tuple[str, str]:
+    """Return what the canonical text of a payload has before the key, and between key and version."""
+    before = canonical({"from": source})
+    after = canonical({"lifecycle": lifecycle, "to": dest, "trigger": trigger})
+    return before[:-1], after[1:-1]
+
+
+_PLAIN = re.compile(r"[\w-]*", re.ASCII)
+"""A key that JSON writes as it is."""
 
 
 def transitions_of(entry: Mapping[str, Any]) -> tuple[FiredTransition, ...]:

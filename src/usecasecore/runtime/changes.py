@@ -16,7 +16,7 @@ from usecasecore.errors import ContractViolation, Undeclared, WrongResult
 from usecasecore.ids import uuid7
 from usecasecore.ledger.entries import AuditEntry, Entries, EntryKind, OutboxMessage, StoredResult
 from usecasecore.ledger.json_text import NotStorable, canonical, canonical_of_any, jsonable
-from usecasecore.ledger.transitions import FURTHER_TRANSITIONS, as_json
+from usecasecore.ledger.transitions import FURTHER_TRANSITIONS, as_json, event_payload
 from usecasecore.lifecycle import Lifecycle, grant_delete, set_version
 from usecasecore.messages import REDACTED, Command, DomainEvent, Job, Result, json_of
 from usecasecore.runtime.call import Call
@@ -49,6 +49,14 @@ class Touched:
     deleted: bool = False
     spoken_of: bool = False
     ordinal: int = 0
+    _key: str = ""
+
+    @property
+    def key(self) -> str:
+        """The aggregate's key as the ledger writes it; from when it has one that it keeps."""
+        if not self._key:
+            self._key = self.plan.id_of(self.aggregate)
+        return self._key
 
     @property
     def transitions(self) -> list[FiredTransition]:
@@ -481,7 +489,7 @@ class Changes:
             id=uuid7(),
             kind=one.kind,
             aggregate=one.plan.name,
-            aggregate_id=one.plan.id_of(one.aggregate),
+            aggregate_id=one.key,
             version=one.version,
             lifecycle=told.name if told else None,
             trigger=one.transition.trigger if one.transition else None,
@@ -541,7 +549,7 @@ class Changes:
                     type=sent.message.message_name,
                     type_version=sent.message.message_version,
                     aggregate=one.plan.name if one else None,
-                    aggregate_id=one.plan.id_of(one.aggregate) if one else None,
+                    aggregate_id=one.key if one else None,
                     version=one.version if one else None,
                     ordinal=one.next_ordinal() if one else ordinal,
                     payload=self.text_of(sent.message),
@@ -560,25 +568,23 @@ class Changes:
     def _automatic(self, one: Touched, made: FiredTransition | None) -> OutboxMessage:
         if made is None:
             return self._automatic_about(one, "created")
-        return self._event(one, f"transition.{made.trigger}", as_json(made))
+        return self._event(one, f"transition.{made.trigger}", event_payload(made, one.key, one.version))
 
     def _automatic_about(self, one: Touched, what: str) -> OutboxMessage:
         states = {each.name: each.initial if one.created else each.state_of(one.aggregate) for each in one.plan.lifecycles}
-        return self._event(one, what, {"states": states})
+        return self._event(one, what, canonical({"id": one.key, "version": one.version, "states": states}))
 
-    def _event(self, one: Touched, what: str, facts: dict[str, Any]) -> OutboxMessage:
-        key = one.plan.id_of(one.aggregate)
-        payload = {"id": key, "version": one.version, **facts}
+    def _event(self, one: Touched, what: str, payload: str) -> OutboxMessage:
         return OutboxMessage(
             id=uuid7(),
             kind="event",
             type=f"{one.plan.name}.{what}",
             type_version=1,
             aggregate=one.plan.name,
-            aggregate_id=key,
+            aggregate_id=one.key,
             version=one.version,
             ordinal=one.next_ordinal(),
-            payload=canonical(payload),
+            payload=payload,
             available_at=self.call.now,
         )
 
