@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Table, bindparam, update
@@ -39,21 +38,22 @@ _Text: TypeAlias = tuple[str, tuple[str, ...] | None, list[str]]
 """An UPDATE, the order of its parameters, and their names in the order of `Folding.row`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(NamedTuple):
     """An UPDATE that the session need not flush any more.
 
     Attributes:
         update: For the ledger's statement.
+        state: Of the object that it writes.
+        session: That has the object.
     """
 
     update: RowUpdate
-    _session: Session
-    _state: InstanceState[Any]
+    state: InstanceState[Any]
+    session: Session
 
     def settle(self) -> None:
         """Make the object what it is after a flush, when the UPDATE was sent: nothing about it is unwritten."""
-        unofficial.settle(self._state, self._session)
+        unofficial.settle(self.state, self.session)
 
 
 class Folding:
@@ -122,7 +122,7 @@ class Folding:
         sent = RowUpdate(text, order, dict(zip(parameters, row, strict=True)))
         # The last thing, because it uses up what the runtime granted: after it nothing may fall back to the flush.
         self._mapper.dispatch.before_update(self._mapper, connection, state)
-        return Folded(sent, session, state)
+        return Folded(sent, state, session)
 
     def changed(self, state: InstanceState[Any], held: Mapping[str, Any]) -> tuple[str, ...] | None:
         """Return the attributes that a flush would write of an object that is unwritten; None where it would do more, or nothing.
