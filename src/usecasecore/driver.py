@@ -149,8 +149,7 @@ def sole_row(connection: Connection, text: str, parameters: Any, *, unwatched: b
 
 def commit_along(connection: Connection) -> Pipeline | None:
     """Return the way by which COMMIT can travel with a statement; None where there is none, or somebody is to be told before."""
-    # SQLAlchemy's transaction is ended by closing it, which rolls back what is over.
-    if not is_unwatched(connection) or unofficial.is_heard(connection, "commit", "rollback"):
+    if not is_unwatched(connection) or unofficial.is_heard(connection, "commit"):
         return None
     return pipeline_of(connection)
 

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, NamedTuple, NoReturn
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, RootTransaction
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.identity import IdentityMap
@@ -31,6 +31,7 @@ __all__ = [
     "psycopg_parts",
     "raise_translated",
     "settle",
+    "take_for_ended",
     "unknown_parts",
     "unknown_parts_of_psycopg",
 ]
@@ -59,6 +60,7 @@ def unknown_parts() -> tuple[str, ...]:
         if function is None or list(inspect.signature(function).parameters) != parameters:
             found.append(f"{owner.__name__}.{name}")
     found += [f"{owner.__name__}._has_events" for owner in (Connection, Engine) if not hasattr(owner, "_has_events")]
+    found += ["RootTransaction.is_active"] if "is_active" not in getattr(RootTransaction, "__slots__", ()) else []
     session = Session()
     found += [f"Session.{name}" for name in ("_new", "_deleted") if not isinstance(getattr(session, name, None), dict)]
     found += ["IdentityMap._modified"] if not isinstance(getattr(session.identity_map, "_modified", None), set) else []
@@ -84,6 +86,13 @@ def alone_unwritten(session: Session, state: InstanceState[Any]) -> bool:
     """Say whether an object is all that a flush would look at. `Session.new`, `dirty` and `deleted` say the same by three new sets."""
     modified = session.identity_map._modified
     return len(modified) == 1 and state in modified and not session._new and not session._deleted
+
+
+def take_for_ended(connection: Connection) -> None:
+    """Tell a connection that its transaction is over, as the database knows already: nothing is sent, and nobody is told."""
+    transaction = connection.get_transaction()
+    assert transaction is not None
+    transaction.is_active = False  # closing the connection asks that
 
 
 def load_instance(session: Session, mapper: Mapper[Any], identity: Any, values: Mapping[str, Any]) -> Any:

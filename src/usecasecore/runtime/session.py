@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from usecasecore import steps
+from usecasecore import steps, unofficial
 from usecasecore.application import Application
 from usecasecore.driver import commit_along, commit_with, roll_back
 from usecasecore.errors import ContractViolation, TransactionEnded
@@ -189,6 +189,8 @@ class CommandSession(Session):
         if self._commit_went_along:
             if self._alone is None or self._is_told_of_commits():
                 self._end()
+            else:
+                unofficial.take_for_ended(self._alone)
         else:
             watched = self._begin_commit(timeout)
             try:
@@ -234,12 +236,12 @@ class CommandSession(Session):
                 _roll_back(self._committing)
             elif not self.committed and self._held is not None and self._is_own:
                 _roll_back_lightly(self._held)
-            # Where COMMIT went along, the connection knows that nothing is open any more: closed first, it ends SQLAlchemy's transaction.
-            closing = [super().close] if self._alone is None else [super().close, self._alone.close]
-            for close in reversed(closing) if self._commit_went_along else closing:
-                # A connection that is already dead can't roll back; the pool drops it.
+            # A connection that is already dead can't roll back; the pool drops it.
+            with suppress(DBAPIError):
+                super().close()
+            if self._alone is not None:
                 with suppress(DBAPIError):
-                    close()
+                    self._alone.close()
             if steps.Ended in steps.wanted and not self.committed:
                 self._tell(Step.ROLLBACK, When.DURING, steps.ROLLED_BACK)
         self.discarded = True
