@@ -17,10 +17,11 @@ from collections.abc import Callable, Generator, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, util
+from sqlalchemy import Connection
 from sqlalchemy.engine.default import DefaultDialect
 
 from usecasecore import unofficial
+from usecasecore.awaiting import Awaiting
 
 __all__ = ["Answer", "Pipeline", "pipeline_of"]
 
@@ -104,7 +105,7 @@ class Pipeline:
         self.driver = driver
         self._libpq = driver.pgconn
         self._parts = unofficial.psycopg_parts()
-        self._wait = _awaiting(driver) if is_async else driver.wait
+        self._wait = Awaiting(driver, self._parts) if is_async else driver.wait
         self._prepared: OrderedDict[tuple[bytes, Any], bytes] = OrderedDict()
         self._names = 0
         self._settings: list[Any] = []
@@ -230,13 +231,6 @@ def _ends_plainly(dialect: Any) -> bool:
         and getattr(dialect.do_commit, "__func__", None) is DefaultDialect.do_commit
         and getattr(dialect.do_rollback, "__func__", None) is DefaultDialect.do_rollback
     )
-
-
-def _awaiting(driver: Any) -> Callable[[_Trip], None]:
-    def wait(trip: _Trip) -> None:
-        util.await_only(driver.wait(trip))
-
-    return wait
 
 
 def _answered(libpq: Any, results: list[Any], parts: unofficial.PsycopgParts) -> _Trip:

@@ -203,7 +203,10 @@ def unknown_parts_of_psycopg() -> tuple[str, ...]:
     found = [] if psycopg.__version__.startswith(_PSYCOPG_VERSIONS) else [f"version {psycopg.__version__}"]
     wanted = (
         (adapt.Transformer, ("dump_sequence", "load_row", "load_rows", "set_pgresult", "types", "formats")),
-        (pq.PGconn, ("enter_pipeline_mode", "exit_pipeline_mode", "pipeline_sync", "send_query_prepared", "send_prepare")),
+        (
+            pq.PGconn,
+            ("enter_pipeline_mode", "exit_pipeline_mode", "pipeline_sync", "send_query_prepared", "send_prepare", "socket"),
+        ),
         (pq.PGresult, ("command_tuples", "fname", "ftype", "ntuples", "nfields", "status")),
         (psycopg.Connection, ("wait",)),
         (psycopg.AsyncConnection, ("wait",)),
