@@ -7,15 +7,14 @@ is a `Line`. Both say the same as `Entries`, a tenth as long. Texts that name th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NotRequired, TypedDict
 from uuid import uuid4
 
 from usecasecore.ledger.chain import instant_text
 
-__all__ = ["MARK", "Bodies", "Line", "MessageLine", "Shared"]
+__all__ = ["MARK", "Bodies", "Line", "Lines", "MessageLine", "Shared"]
 
 MARK = f"usecasecore-{uuid4().hex}"
 """Stands for the id of a command. Of this process, so that no text that comes from elsewhere holds it."""
@@ -47,38 +46,87 @@ class Shared:
     result_version: int
 
 
-class MessageLine(NamedTuple):
-    """An event or a job; see `OutboxMessage`. Its id is 32 hexadecimal digits."""
+class MessageLine(TypedDict):
+    """An event or a job; see `OutboxMessage`. The names are short, as they travel with each.
 
-    id: str
-    kind: str
-    type: str
-    type_version: int
-    ordinal: int
-    payload: str
-    available_at: datetime
+    Attributes:
+        p: The place of its line.
+        i: Its id, 32 hexadecimal digits.
+        k: Kind.
+        t: Type.
+        s: Version of the type.
+        n: Ordinal.
+        y: Payload.
+        w: From when it is available; without it, from the line's `o` on.
+    """
+
+    p: int
+    i: str
+    k: str
+    t: str
+    s: int
+    n: int
+    y: str
+    w: NotRequired[datetime]
 
 
-class Line(NamedTuple):
-    """What one command leaves; see `AuditEntry` and `StoredResult`. The id of the entry is 32 hexadecimal digits, that of the command has its hyphens."""
+class Line(TypedDict):
+    """What one command leaves; see `AuditEntry` and `StoredResult`. A dict, since the garbage collector leaves dicts of plain values alone.
 
-    id: str
-    command_id: str
-    key: str
-    fingerprint: bytes
-    aggregate_id: str
-    version: int
-    lifecycle: str | None
-    trigger: str | None
-    from_state: str | None
-    to_state: str | None
-    command: str
-    changes: str
-    detail: str
-    result: str
-    created_at: datetime
-    expires_at: datetime
-    messages: Sequence[MessageLine]
+    Attributes:
+        p: Its place, by which its messages find it; no two of a statement have the same.
+        i: The id of the entry, 32 hexadecimal digits.
+        c: The id of the command, with its hyphens.
+        k: The idempotency key.
+        g: The fingerprint, as hexadecimal digits.
+        a: The aggregate's key.
+        v: Its version.
+        h: Lifecycle.
+        t: Trigger.
+        f: The state before.
+        d: The state after.
+        m: The command.
+        x: The changes.
+        z: The detail.
+        r: The result.
+        o: When it occurred: `created_at` of the key.
+        e: Until when the key is kept: `expires_at`.
+        n: How many messages it has.
+        b: The body of the entry; see `Bodies`.
+    """
+
+    p: int
+    i: str
+    c: str
+    k: str
+    g: str
+    a: str
+    v: int
+    h: str | None
+    t: str | None
+    f: str | None
+    d: str | None
+    m: str
+    x: str
+    z: str
+    r: str
+    o: datetime
+    e: datetime
+    n: int
+    b: str
+
+
+class Lines:
+    """Lines that are written together, and all their messages."""
+
+    __slots__ = ("lines", "messages")
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.messages: list[MessageLine] = []
+
+    def __len__(self) -> int:
+        return len(self.lines)
 
 
 class Bodies:
@@ -93,16 +141,17 @@ class Bodies:
         self._moves: dict[tuple[str | None, ...], str] = {}
 
     def of(self, line: Line) -> str:
-        """Return the body of a line's entry."""
-        id_, command_id, key, _, aggregate_id, number, *_, command, changes, detail, _, at, _, sent = line
-        version, messages, move = str(number), str(len(sent)), line[6:10]
+        """Return the body of a line's entry; what the line has as its body is not looked at."""
+        command_id, key, aggregate_id, at = line["c"], line["k"], line["a"], line["o"]
+        command, changes, detail = line["m"], line["x"], line["z"]
+        version, messages, move = str(line["v"]), str(line["n"]), (line["h"], line["t"], line["f"], line["d"])
         moved = self._moves.get(move)
         if moved is None:
             moved = self._moves[move] = "6:change" + "".join(map(_part, move))
         correlation_id, command_hex = self._correlation_id or f"36:{command_id}", command_id.replace("-", "")
         instant = at.isoformat(" ", "microseconds")[:26] if at.tzinfo is UTC else instant_text(at)
         return (
-            f"32:{id_}32:{command_hex}{self._use_case}{len(key)}:{key}{self._owners}"
+            f"32:{line['i']}32:{command_hex}{self._use_case}{len(key)}:{key}{self._owners}"
             f"{len(aggregate_id)}:{aggregate_id}{len(version)}:{version}{moved}{len(command)}:{command}{len(changes)}:{changes}"
             f"{len(detail)}:{detail}{len(messages)}:{messages}{self._request_id}{correlation_id}{self._causation_id}26:{instant}"
         )

@@ -37,7 +37,7 @@ AUDIT = {
     "aggregate": "shared.aggregate",
     "aggregate_id": "a",
     "version": "v",
-    "lifecycle": "l",
+    "lifecycle": "h",
     "trigger": "t",
     "from_state": "f",
     "to_state": "d",
@@ -69,7 +69,7 @@ OUTBOX = {
     "payload": "one.y::json",
     "headers": "replace(shared.headers, shared.mark, lines.c::text)::json",
     "occurred_at": "lines.o",
-    "available_at": "one.w",
+    "available_at": "coalesce(one.w, lines.o)",
 }
 """Column -> what is written there: a field of the line, of the message, or of what is shared."""
 
@@ -78,7 +78,7 @@ _SHARED = (
     "causation_id text, aggregate text, headers text, result_type text, result_version int, mark text"
 )
 _LINE = (
-    "p int, i uuid, c uuid, k text, g text, a text, v bigint, l text, t text, f text, d text, m text, x text, z text, r text, "
+    "p int, i uuid, c uuid, k text, g text, a text, v bigint, h text, t text, f text, d text, m text, x text, z text, r text, "
     "o timestamptz, e timestamptz, n int, b text"
 )
 _MESSAGE = "p int, i uuid, k text, t text, s int, n int, y text, w timestamptz"

@@ -1,14 +1,14 @@
 """Writes the lines of a batch: on PostgreSQL by one statement, on SQLite by one for each table, executed for each row.
 
-How it works on PostgreSQL. There are two JSON arrays, of lines and of messages, whose members have short names and hold what
-differs, and an object of the rest. A message finds what its line knows by the place of the line. What the statement
+How it works on PostgreSQL. There are two JSON arrays, of lines and of messages, which hold what differs, and an object of the rest. A message
+finds what its line knows by the place of the line. What the statement
 does with them is what that of a single command does, see `write_sql`; chains and clock included. On SQLite the write lock is
 held, so the heads can be read for all before anything is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Dialect
 
 from usecasecore.driver import all_rows, row_count_of_many, sole_row
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, hash_of_body
-from usecasecore.ledger.lines import MARK, Bodies, Line, Shared
+from usecasecore.ledger.lines import MARK, Line, Lines, Shared
 from usecasecore.ledger.lines_sql import AUDIT, KEY, OUTBOX, LinesStatement
 from usecasecore.ledger.store import KeyTaken, Store, TransactionGone
 from usecasecore.ledger.tables import LedgerTables
@@ -33,9 +33,7 @@ Enter: TypeAlias = Callable[[Step], None]
 class LineWriter(Protocol):
     """Writes the lines of a batch."""
 
-    def write(
-        self, connection: Connection, shared: Shared, lines: Sequence[Line], *, began: datetime | None, enter: Enter
-    ) -> None:
+    def write(self, connection: Connection, shared: Shared, lines: Lines, *, began: datetime | None, enter: Enter) -> None:
         """Write what the commands leave; see `Store.write_many`.
 
         Raises:
@@ -44,7 +42,7 @@ class LineWriter(Protocol):
         """
         ...
 
-    def statement(self, shared: Shared, lines: Sequence[Line], began: datetime | None) -> tuple[str, Any] | None:
+    def statement(self, shared: Shared, lines: Lines, began: datetime | None) -> tuple[str, Any] | None:
         """Return the one statement that writes these lines, and its parameters as the driver takes them; None where it takes several."""
         ...
 
@@ -68,21 +66,18 @@ class _PostgresLines:
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
         self._sql = LinesStatement(tables, dialect).sql()
 
-    def write(
-        self, connection: Connection, shared: Shared, lines: Sequence[Line], *, began: datetime | None, enter: Enter
-    ) -> None:
+    def write(self, connection: Connection, shared: Shared, lines: Lines, *, began: datetime | None, enter: Enter) -> None:
         text, parameters = self.statement(shared, lines, began)
         enter(Step.MESSAGES)  # they travel in the same statement
         enter(Step.RESULT)
         self.require(sole_row(connection, text, parameters), len(lines))
 
-    def statement(self, shared: Shared, lines: Sequence[Line], began: datetime | None) -> tuple[str, Any]:
-        bodies = Bodies(shared)
+    def statement(self, shared: Shared, lines: Lines, began: datetime | None) -> tuple[str, Any]:
         values = {
             "began": began,
             "shared": to_json({**asdict(shared), "mark": MARK}).decode(),
-            "lines": to_json([_line(place, line, bodies.of(line)) for place, line in enumerate(lines)]).decode(),
-            "messages": to_json(_messages(lines)).decode(),
+            "lines": to_json(lines.lines).decode(),
+            "messages": to_json(lines.messages).decode(),
         }
         return self._sql.text, self._sql.parameters(values)
 
@@ -92,33 +87,6 @@ class _PostgresLines:
             raise TransactionGone
         if kept != lines:
             raise KeyTaken
-
-
-_LINE = ("i", "c", "k", "g", "a", "v", "l", "t", "f", "d", "m", "x", "z", "r", "o", "e")
-"""The short names of a line's fields, in their order, but for its messages."""
-
-
-def _line(place: int, line: Line, body: str) -> dict[str, Any]:
-    made: dict[str, Any] = dict(zip(_LINE, line, strict=False))
-    made["p"], made["g"], made["n"], made["b"] = place, line.fingerprint.hex(), len(line.messages), body
-    return made
-
-
-def _messages(lines: Iterable[Line]) -> list[dict[str, Any]]:
-    return [
-        {
-            "p": place,
-            "i": one.id,
-            "k": one.kind,
-            "t": one.type,
-            "s": one.type_version,
-            "n": one.ordinal,
-            "y": one.payload,
-            "w": one.available_at,
-        }
-        for place, line in enumerate(lines)
-        for one in line.messages
-    ]
 
 
 class _SqliteLines:
@@ -134,18 +102,16 @@ class _SqliteLines:
         )
         self._instant: Any = Instant().dialect_impl(dialect).bind_processor(dialect)
 
-    def write(
-        self, connection: Connection, shared: Shared, lines: Sequence[Line], *, began: datetime | None, enter: Enter
-    ) -> None:
-        self._write_audit(connection, shared, lines)
+    def write(self, connection: Connection, shared: Shared, lines: Lines, *, began: datetime | None, enter: Enter) -> None:
+        self._write_audit(connection, shared, lines.lines)
         enter(Step.MESSAGES)
-        messages = [one for line in lines for one in self._messages(shared, line)]
+        messages = self._messages(shared, lines)
         if messages:
             row_count_of_many(connection, self._outbox, messages)
         enter(Step.RESULT)
-        row_count_of_many(connection, self._key, [self._key_row(shared, line) for line in lines])
+        row_count_of_many(connection, self._key, [self._key_row(shared, line) for line in lines.lines])
 
-    def statement(self, shared: Shared, lines: Sequence[Line], began: datetime | None) -> None:
+    def statement(self, shared: Shared, lines: Lines, began: datetime | None) -> None:
         return None
 
     def require(self, row: Sequence[Any], lines: int) -> None:
@@ -153,15 +119,14 @@ class _SqliteLines:
 
     def _write_audit(self, connection: Connection, shared: Shared, lines: Sequence[Line]) -> None:
         (recorded_at,) = sole_row(connection, f"select {_CLOCK}", ())
-        previous = self._heads(connection, shared.aggregate, [line.aggregate_id for line in lines])
-        bodies = Bodies(shared)
+        previous = self._heads(connection, shared.aggregate, [line["a"] for line in lines])
         stamp = f"{len(recorded_at)}:{recorded_at}"
         entries, heads = [], []
         for line in lines:
-            before = previous.get(line.aggregate_id, GENESIS)
-            made = hash_of_body(before, f"{bodies.of(line)}{stamp}".encode())
+            before = previous.get(line["a"], GENESIS)
+            made = hash_of_body(before, f"{line['b']}{stamp}".encode())
             entries.append(self._entry(shared, line, recorded_at, before, made))
-            heads.append((shared.aggregate, line.aggregate_id, line.version, made))
+            heads.append((shared.aggregate, line["a"], line["v"], made))
         row_count_of_many(connection, self._audit, entries)
         row_count_of_many(connection, self._set_head, heads)
 
@@ -177,8 +142,8 @@ class _SqliteLines:
 
     def _entry(self, shared: Shared, line: Line, recorded_at: str, before: bytes, made: bytes) -> tuple[Any, ...]:
         return (
-            line.id,
-            line.command_id.replace("-", ""),
+            line["i"],
+            line["c"].replace("-", ""),
             shared.use_case,
             shared.tenant,
             shared.actor,
@@ -186,21 +151,21 @@ class _SqliteLines:
             shared.reason,
             "change",
             shared.aggregate,
-            line.aggregate_id,
-            line.version,
-            line.lifecycle,
-            line.trigger,
-            line.from_state,
-            line.to_state,
-            line.command,
-            line.changes,
-            line.detail,
+            line["a"],
+            line["v"],
+            line["h"],
+            line["t"],
+            line["f"],
+            line["d"],
+            line["m"],
+            line["x"],
+            line["z"],
             shared.request_id,
-            line.command_id if shared.correlation_id == MARK else shared.correlation_id,
+            line["c"] if shared.correlation_id == MARK else shared.correlation_id,
             shared.causation_id,
-            self._instant(line.created_at),
-            line.key,
-            len(line.messages),
+            self._instant(line["o"]),
+            line["k"],
+            line["n"],
             recorded_at,
             HASH_VERSION,
             before,
@@ -208,18 +173,21 @@ class _SqliteLines:
         )
 
     def _key_row(self, shared: Shared, line: Line) -> tuple[Any, ...]:
-        created_at, expires_at = self._instant(line.created_at), self._instant(line.expires_at)
-        scope = (shared.tenant or "", shared.actor, shared.use_case, line.key)
-        result = (line.version, shared.result_type, shared.result_version, line.result)
-        return (*scope, line.fingerprint, line.command_id.replace("-", ""), *result, created_at, expires_at)
+        created_at, expires_at = self._instant(line["o"]), self._instant(line["e"])
+        scope = (shared.tenant or "", shared.actor, shared.use_case, line["k"])
+        result = (line["v"], shared.result_type, shared.result_version, line["r"])
+        return (*scope, bytes.fromhex(line["g"]), line["c"].replace("-", ""), *result, created_at, expires_at)
 
-    def _messages(self, shared: Shared, line: Line) -> Iterable[tuple[Any, ...]]:
-        command_id, occurred_at = line.command_id.replace("-", ""), self._instant(line.created_at)
-        headers = shared.headers.replace(MARK, line.command_id)
-        about = (shared.tenant, shared.aggregate, line.aggregate_id, line.version)
-        for one in line.messages:
-            kind = (one.id, command_id, one.kind, one.type, one.type_version)
-            yield (*kind, *about, one.ordinal, one.payload, headers, occurred_at, self._instant(one.available_at))
+    def _messages(self, shared: Shared, lines: Lines) -> list[tuple[Any, ...]]:
+        by_place, made = {line["p"]: line for line in lines.lines}, []
+        for one in lines.messages:
+            line = by_place[one["p"]]
+            kind = (one["i"], line["c"].replace("-", ""), one["k"], one["t"], one["s"])
+            about = (shared.tenant, shared.aggregate, line["a"], line["v"])
+            occurred_at, available_at = self._instant(line["o"]), self._instant(one.get("w", line["o"]))
+            headers = shared.headers.replace(MARK, line["c"])
+            made.append((*kind, *about, one["n"], one["y"], headers, occurred_at, available_at))
+        return made
 
 
 _CLOCK = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"

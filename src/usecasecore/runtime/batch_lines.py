@@ -14,7 +14,7 @@ from typing import Any
 from usecasecore.context import FiredTransition
 from usecasecore.ids import HexIds
 from usecasecore.ledger.json_text import canonical
-from usecasecore.ledger.lines import MARK, Line, MessageLine, Shared
+from usecasecore.ledger.lines import MARK, Bodies, Line, MessageLine, Shared
 from usecasecore.ledger.transitions import as_json
 from usecasecore.messages import Result
 from usecasecore.runtime.call import Asked
@@ -59,6 +59,7 @@ class LineMaker:
             result_type=plan.result_type,
             result_version=plan.result.result_version,
         )
+        self._bodies, self._place = Bodies(self.shared), 0
 
     @staticmethod
     def suits(plan: Plan) -> bool:
@@ -67,8 +68,8 @@ class LineMaker:
 
     def line(
         self, changes: Changes, result: Result, version: int | None, detail: dict[str, Any], changed: Iterable[str]
-    ) -> Line | None:
-        """Return the line of a command; None where it takes `Entries` to say what it did.
+    ) -> tuple[Line, list[MessageLine]] | None:
+        """Return the line of a command, and its messages; None where it takes `Entries` to say what it did.
 
         Args:
             changes: What it did.
@@ -90,48 +91,54 @@ class LineMaker:
         lifecycle, trigger, source, dest = (
             (None, None, *one.states()) if fired is None else (fired.lifecycle, fired.trigger, fired.source, fired.dest)
         )
-        now = call.now
-        return _made(
-            Line,
-            (
-                id_,
-                call.command_text,
-                call.key.key,
-                call.fingerprint,
-                key,
-                version,
-                lifecycle,
-                trigger,
-                source,
-                dest,
-                call.command_json,
-                changes.changes_of(one, changed),
-                changes.detail_of(one, detail) if detail or one.further else "{}",
-                changes.text_of(result),
-                now,
-                now + self._plan.keep_results,
-                self._messages(changes, one, key, ids),
-            ),
-        )
+        now, place = call.now, self._place
+        messages = self._messages(changes, one, key, ids)
+        line: Line = {
+            "p": place,
+            "i": id_,
+            "c": call.command_text,
+            "k": call.key.key,
+            "g": call.fingerprint.hex(),
+            "a": key,
+            "v": version,
+            "h": lifecycle,
+            "t": trigger,
+            "f": source,
+            "d": dest,
+            "m": call.command_json,
+            "x": changes.changes_of(one, changed),
+            "z": changes.detail_of(one, detail) if detail or one.further else "{}",
+            "r": changes.text_of(result),
+            "o": now,
+            "e": now + self._plan.keep_results,
+            "n": len(messages),
+            "b": "",
+        }
+        line["b"] = self._bodies.of(line)
+        self._place = place + 1
+        return line, messages
 
     def _messages(self, changes: Changes, one: Touched, key: str, ids: list[str]) -> list[MessageLine]:
-        now, made, place = changes.call.now, [], 0
+        now, line, place = changes.call.now, self._place, 0
+        made: list[MessageLine] = []
         for fired in one.transitions:
             name, payload = self._transition(fired, key, one.version)
-            made.append(_made(MessageLine, (ids[place], "event", name, 1, place, payload, now)))
+            made.append({"p": line, "i": ids[place], "k": "event", "t": name, "s": 1, "n": place, "y": payload})
             place += 1
         for sent in changes.sent:
             kind = sent.message
-            line = (
-                ids[place],
-                sent.kind,
-                kind.message_name,
-                kind.message_version,
-                place,
-                changes.text_of(kind),
-                sent.available_at,
-            )
-            made.append(_made(MessageLine, line))
+            message: MessageLine = {
+                "p": line,
+                "i": ids[place],
+                "k": sent.kind,
+                "t": kind.message_name,
+                "s": kind.message_version,
+                "n": place,
+                "y": changes.text_of(kind),
+            }
+            if sent.available_at is not now:
+                message["w"] = sent.available_at
+            made.append(message)
             place += 1
         return made
 
@@ -149,6 +156,5 @@ class LineMaker:
         return name, f"{before}{key}{after}{version}}}"
 
 
-_made = tuple.__new__  # what a named tuple's own `__new__` calls: lines are made by the thousand
 _PLAIN = re.compile(r"[\w-]*", re.ASCII)
 """A key that JSON writes as it is."""

@@ -18,7 +18,7 @@ from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm.attributes import instance_state
 
 from usecasecore import steps, unofficial
-from usecasecore.ledger.lines import Line
+from usecasecore.ledger.lines import Lines
 from usecasecore.messages import Result
 from usecasecore.runtime.ahead import Ahead
 from usecasecore.runtime.batch_lines import LineMaker
@@ -43,7 +43,7 @@ class Gathering:
         # Who watches the steps sees them one after the other.
         self._ahead = None if steps.wanted_steps else Ahead.of(self._connection)
         self._rows: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
-        self._lines: list[Line] = []
+        self._lines = Lines()
         self._taken: set[int] = set()
 
     @classmethod
@@ -68,13 +68,15 @@ class Gathering:
         if update is None:
             return False
         changed, row = update
-        line = self._maker.line(changes, result, version, detail, changed)
-        if line is None:
+        left = self._maker.line(changes, result, version, detail, changed)
+        if left is None:
             return False
         self._folding.allow(self._connection, state)
         unofficial.settle(state, self._session)
         self._rows.setdefault(changed, []).append(row)
-        self._lines.append(line)
+        line, messages = left
+        self._lines.lines.append(line)
+        self._lines.messages += messages
         self._taken.add(id(aggregate))
         return True
 
@@ -151,7 +153,7 @@ class Gathering:
             statement = writer.statement(self._maker.shared, self._lines, self._began)
             assert statement is not None
             ahead.send(*statement, lambda cursor: writer.require(cursor.fetchone(), lines))
-        self._rows, self._lines = {}, []
+        self._rows, self._lines = {}, Lines()
 
 
 PART = 100
