@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
+from enum import Enum
 from functools import cache
-from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, ClassVar, Generic, Self, TypeVar, Union, get_args, get_origin
+from uuid import UUID
 
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
@@ -336,19 +340,85 @@ class Job(_Emitted):
 
 def json_of(message: Message) -> str:
     """Return `model_dump_json(warnings="error")`, by pydantic's serializer itself where the class hasn't its own way to it."""
-    if type(message).model_dump_json is BaseModel.model_dump_json:
-        return message.__pydantic_serializer__.to_json(message, warnings="error").decode()
-    return message.model_dump_json(warnings="error")
+    kind = type(message)
+    if kind.model_dump_json is not BaseModel.model_dump_json:
+        return message.model_dump_json(warnings="error")
+    plain, held = _plain(kind), message.__dict__
+    if plain is not None and ((*held, *map(type, held.values())) in plain.known or plain.holds(message)):
+        return message.__pydantic_serializer__.to_json(message).decode()
+    return message.__pydantic_serializer__.to_json(message, warnings="error").decode()
 
 
 def json_fields(message: Message) -> dict[str, Any]:
     """Return the fields that were set as JSON values, `model_dump(mode="json", exclude_unset=True, warnings="error")`; likewise."""
-    if type(message).model_dump is BaseModel.model_dump:
-        fields: dict[str, Any] = message.__pydantic_serializer__.to_python(
-            message, mode="json", exclude_unset=True, warnings="error"
-        )
-        return fields
-    return message.model_dump(mode="json", exclude_unset=True, warnings="error")
+    kind = type(message)
+    if kind.model_dump is not BaseModel.model_dump:
+        return message.model_dump(mode="json", exclude_unset=True, warnings="error")
+    plain, held, serializer = _plain(kind), message.__dict__, message.__pydantic_serializer__
+    fields: dict[str, Any]
+    if plain is not None and ((*held, *map(type, held.values())) in plain.known or plain.holds(message)):
+        fields = serializer.to_python(message, mode="json", exclude_unset=True)
+    else:
+        fields = serializer.to_python(message, mode="json", exclude_unset=True, warnings="error")
+    return fields
+
+
+class _Plain:
+    """What is known of a class whose fields are plain: what pydantic would warn of then is told by the types of the values alone.
+
+    To be asked for an error in the place of a warning costs pydantic more than all else that it does with a small message.
+
+    Attributes:
+        known: The names and types of fields that `holds` said yes to.
+    """
+
+    def __init__(self, kinds: dict[str, frozenset[type]]) -> None:
+        self._kinds = kinds
+        self.known: set[tuple[Any, ...]] = set()
+
+    def holds(self, message: Message) -> bool:
+        """Say whether each field is there, in its order, with a value of exactly a type that it is declared with."""
+        held = message.__dict__
+        if list(held) != list(self._kinds) or not all(type(held[name]) in kinds for name, kinds in self._kinds.items()):
+            return False
+        self.known.add((*held, *map(type, held.values())))
+        return True
+
+
+@cache
+def _plain(message: type[Message]) -> _Plain | None:
+    """Return what is known of a class with plain fields; None where one is not, or something is written in another way than pydantic's."""
+    decorators, own = message.__pydantic_decorators__, getattr(message.__get_pydantic_core_schema__, "__func__", None)
+    written = decorators.field_serializers or decorators.model_serializers or message.model_computed_fields
+    if (
+        written
+        or own is not _CORE_SCHEMA
+        or message.model_config.get("json_encoders")
+        or message.model_config.get("extra") == "allow"
+    ):
+        return None
+    kinds = {name: _plain_types(info.annotation) for name, info in message.model_fields.items()}
+    marks = [mark for info in message.model_fields.values() for mark in info.metadata]
+    if not all(kinds.values()) or any(hasattr(mark, name) for mark in marks for name in _HOOKS):
+        return None
+    return _Plain(kinds)
+
+
+def _plain_types(annotation: Any) -> frozenset[type]:
+    """Return the types that an annotation names, where all of them are plain; nothing where one isn't."""
+    if get_origin(annotation) in (Union, UnionType):
+        members = [_plain_types(one) for one in get_args(annotation)]
+        return frozenset[type]().union(*members) if all(members) else frozenset()
+    if not isinstance(annotation, type):
+        return frozenset()
+    is_enum = issubclass(annotation, Enum) and not any(hasattr(annotation, name) for name in _HOOKS)
+    return frozenset({annotation}) if annotation in _PLAIN or is_enum else frozenset()
+
+
+_CORE_SCHEMA = getattr(Message.__get_pydantic_core_schema__, "__func__", None)
+_HOOKS = ("__get_pydantic_core_schema__", "__prepare_pydantic_annotations__")
+_PLAIN: frozenset[type] = frozenset({type(None), bool, int, str, date, datetime, UUID})
+"""Types whose values pydantic never warns of, in a field of that type; beside them enums. Of a `Literal` it depends on the value."""
 
 
 def result_type(command: type[Command[Any]]) -> type[Result] | None:
