@@ -13,7 +13,6 @@ __all__ = ["HexIds", "supplied_by", "uuid7"]
 
 _VERSION_AND_VARIANT = (0x7 << 76) | (0b10 << 62)
 _RANDOM_BITS = (1 << 62) - 1
-_VARIANTS = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 _DRAWN = 300
 """For how many ids random bits are drawn at once."""
 
@@ -31,11 +30,14 @@ def uuid7() -> UUID:
         return _supplier()
     random = _random()
     milliseconds = time.time_ns() // 1_000_000
+    return _uuid((milliseconds << 80) | _VERSION_AND_VARIANT | ((random >> 6) & 0xFFF) << 64 | (random & _RANDOM_BITS))
+
+
+def _uuid(number: int) -> UUID:
     # What UUID(int=...) does, without asking which of its six arguments was given: that takes three times as long as the rest.
     made = object.__new__(UUID)
-    number = (milliseconds << 80) | _VERSION_AND_VARIANT | ((random >> 6) & 0xFFF) << 64 | (random & _RANDOM_BITS)
-    object.__setattr__(made, "int", number)
-    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    _set(made, "int", number)
+    _set(made, "is_safe", _UNKNOWN)
     return made
 
 
@@ -53,6 +55,8 @@ _drawn: list[int] = []
 if hasattr(os, "register_at_fork"):  # not on Windows, where no process is forked
     os.register_at_fork(after_in_child=_drawn.clear)
 
+_set, _UNKNOWN = object.__setattr__, SafeUUID.unknown
+
 
 class HexIds:
     """Makes new version 7 UUIDs, each as its 32 hexadecimal digits: for rows by the thousand, which need no objects.
@@ -61,24 +65,43 @@ class HexIds:
     """
 
     def __init__(self) -> None:
-        self._random, self._at = "", 0
+        self._ends: list[str] = []
         self._milliseconds, self._begin = -1, ""
 
     def take(self, number: int) -> list[str]:
         """Return so many."""
         if _supplier is not None:
             return [_supplier().hex for _ in range(number)]
-        first, end = self._at, self._at + 20 * number
-        if end > len(self._random):
-            self._random, first, end = os.urandom(10 * max(number, _DRAWN)).hex(), 0, 20 * number
-        self._at = end
+        ends = self._ends
+        while len(ends) < number:
+            ends += _ends()
         milliseconds = time.time_ns() // 1_000_000
         if milliseconds != self._milliseconds:
-            self._milliseconds, self._begin = milliseconds, f"{milliseconds:012x}7"
-        random, begin = self._random, self._begin
-        return [
-            f"{begin}{random[at : at + 3]}{_VARIANTS[random[at + 3]]}{random[at + 4 : at + 19]}" for at in range(first, end, 20)
-        ]
+            self._milliseconds, self._begin = milliseconds, f"{milliseconds:012x}"
+        begin, first = self._begin, len(ends) - number
+        taken = ends[first:]
+        del ends[first:]
+        return [begin + end for end in taken]
+
+    def with_text(self) -> tuple[UUID, str]:
+        """Return one as an object, and its text."""
+        if _supplier is not None:
+            made = _supplier()
+            return made, str(made)
+        (digits,) = self.take(1)
+        text = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        return _uuid(int(digits, 16)), text
+
+
+def _ends() -> list[str]:
+    """Return what follows the milliseconds in `_DRAWN` ids: version, variant and random bits, as 20 hexadecimal digits each."""
+    # All at once, in one large number: 10 bytes for each.
+    drawn = int.from_bytes(os.urandom(10 * _DRAWN), "big") & _ALL_RANDOM | _ALL_FIXED
+    return drawn.to_bytes(10 * _DRAWN, "big").hex("-", 10).split("-")
+
+
+_ALL_FIXED = int.from_bytes(_VERSION_AND_VARIANT.to_bytes(10, "big") * _DRAWN, "big")
+_ALL_RANDOM = (1 << 80 * _DRAWN) - 1 ^ int.from_bytes((0xF << 76 | 0b11 << 62).to_bytes(10, "big") * _DRAWN, "big")
 
 
 @contextmanager

@@ -90,3 +90,16 @@ def test_a_forked_process_draws_bits_of_its_own() -> None:
     found = subprocess.run([sys.executable, "-c", _FORKING], capture_output=True, text=True, check=True, timeout=60)
     child, parent = found.stdout.split()
     assert child != parent
+
+
+def test_an_id_and_its_text_are_the_same_and_of_version_7() -> None:
+    ids = HexIds()
+    for _ in range(700):
+        made, text = ids.with_text()
+        assert made == UUID(text)
+        assert str(made) == text
+        assert (made.version, made.variant) == (7, RFC_4122)
+
+    wanted = uuid7()
+    with supplied_by(lambda: wanted):
+        assert ids.with_text() == (wanted, str(wanted))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from usecasecore.errors import Conflict, InvalidCommand, Rejected
+from usecasecore.ids import HexIds
 from usecasecore.messages import Command
 from usecasecore.runtime.batch import Batch, Decided, Manner
 from usecasecore.runtime.call import Asked, Call
@@ -47,6 +48,7 @@ class Bulk:
         self._shell, self._asked, self._size, self._key_of = shell, asked, batch, key_of
         self._manner = Manner(skip_locked=skip_locked, together=True)
         self._well_asked = False
+        self._ids = HexIds()
         self._plan: Plan | None = None
         self._rows: LockedRows | None = None
         self._batch: Batch | None = None
@@ -84,7 +86,7 @@ class Bulk:
 
     def _call(self, plan: Plan, command: Command[Any], key: str | None) -> Call:
         if self._well_asked:
-            return self._shell.next_call(plan, command, self._asked, key)
+            return self._shell.next_call(plan, command, self._asked, key, self._ids)
         _, call = self._shell.call(command, self._asked._replace(idempotency_key=key))
         self._well_asked = True
         return call
@@ -103,6 +105,7 @@ class Bulk:
 
     def _open(self, plan: Plan) -> Batch:
         if self._batch is None:
+            self._ids = HexIds()  # what was drawn for one batch is not kept for the next, which may run in another process
             self._batch = Batch(self._shell, plan, self._rows, self._manner)
         return self._batch
 

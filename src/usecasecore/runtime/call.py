@@ -12,7 +12,7 @@ from pydantic_core import PydanticSerializationError
 
 from usecasecore.context import Actor
 from usecasecore.errors import DomainError, InvalidCommand, Undeclared
-from usecasecore.ids import uuid7
+from usecasecore.ids import HexIds, uuid7
 from usecasecore.ledger.entries import IdempotencyKey
 from usecasecore.ledger.json_text import NotStorable, canonical, check_text
 from usecasecore.ledger.personal import Commitments, PersonalValue
@@ -101,12 +101,15 @@ def well_formed(plan: Plan, command: Command[Any], asked: Asked, now: datetime, 
     return _call(plan, command, asked, asked.idempotency_key, now, limits)
 
 
-def next_of_many(plan: Plan, command: Command[Any], first: Asked, key: str | None, now: datetime, limits: Limits) -> Call:
+def next_of_many(
+    plan: Plan, command: Command[Any], first: Asked, key: str | None, now: datetime, limits: Limits, ids: HexIds
+) -> Call:
     """Check what `validated` checks of a command that is asked for with the same words as one before it, but for the key.
 
     Args:
         first: What was said with that one, for which `validated` found nothing wrong.
         key: This one's own key.
+        ids: Where its id comes from.
 
     Raises:
         InvalidCommand: See `validated`.
@@ -114,12 +117,14 @@ def next_of_many(plan: Plan, command: Command[Any], first: Asked, key: str | Non
     """
     if key is not None and not is_key(key):
         return validated(plan, command, first._replace(idempotency_key=key), now, limits)
-    call = _call(plan, command, first, key, now, limits)
+    call = _call(plan, command, first, key, now, limits, ids)
     check_by_use_case(plan, command)
     return call
 
 
-def _call(plan: Plan, command: Command[Any], asked: Asked, key: str | None, now: datetime, limits: Limits) -> Call:
+def _call(
+    plan: Plan, command: Command[Any], asked: Asked, key: str | None, now: datetime, limits: Limits, ids: HexIds | None = None
+) -> Call:
     if now.tzinfo is None:
         raise ValueError("the runtime's clock gave a naive time; it must be aware")
     name = plan.command.__name__
@@ -137,12 +142,12 @@ def _call(plan: Plan, command: Command[Any], asked: Asked, key: str | None, now:
         clean = command.model_dump(mode="json", exclude_unset=True, context={REDACT: commitments.commit})
         redactor, redacted, personal = Redactor.between(fields, clean), canonical(clean), commitments.values(clean)
     actor = asked.actor
-    command_id = uuid7()
+    command_id, command_text = _id_with_text() if ids is None else ids.with_text()
     return Call(
         command,
         asked,
         command_id,
-        str(command_id),
+        command_text,
         IdempotencyKey(actor.tenant or "", str(actor), plan.name, key if key is not None else str(uuid7())),
         key is None,
         hashlib.sha256(plan.fingerprinted + text.encode()).digest(),
@@ -151,6 +156,11 @@ def _call(plan: Plan, command: Command[Any], asked: Asked, key: str | None, now:
         personal,
         now,
     )
+
+
+def _id_with_text() -> tuple[UUID, str]:
+    made = uuid7()
+    return made, str(made)
 
 
 def _fields(plan: Plan, command: Command[Any]) -> dict[str, Any]:

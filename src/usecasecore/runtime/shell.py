@@ -12,7 +12,7 @@ from usecasecore import steps
 from usecasecore.application import Application
 from usecasecore.context import Clock, Outcome
 from usecasecore.errors import AggregateNotFound, Conflict, DefinitionError, InvalidCommand, Rejected, StoreError, UseCaseError
-from usecasecore.ids import uuid7
+from usecasecore.ids import HexIds, uuid7
 from usecasecore.ledger import ledger_tables
 from usecasecore.ledger import store as ledger_store
 from usecasecore.ledger.entries import Attempt
@@ -90,11 +90,11 @@ class Shell:
         steps.tell(Moment(Step.VALIDATE, When.AFTER, plan.name, call.command_id))
         return plan, call
 
-    def next_call(self, plan: Plan, command: Command[Any], first: Asked, key: str | None) -> Call:
+    def next_call(self, plan: Plan, command: Command[Any], first: Asked, key: str | None, ids: HexIds) -> Call:
         """Return the validated call of a command that is asked for with the same words as a valid one, but for the key; see `call`."""
         if Step.VALIDATE in steps.wanted:
             return self.call(command, first._replace(idempotency_key=key))[1]
-        return next_of_many(plan, command, first, key, self.clock(), self.limits)
+        return next_of_many(plan, command, first, key, self.clock(), self.limits, ids)
 
     @property
     def plans(self) -> tuple[Plan, ...]:
