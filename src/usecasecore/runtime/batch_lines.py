@@ -8,7 +8,6 @@ either way is held by a test that compares all of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from usecasecore.context import FiredTransition
@@ -36,6 +35,7 @@ class LineMaker:
         self._plan = plan
         self._name = plan.aggregate.name
         self._payloads: dict[tuple[str, str, str, str], tuple[str, str, str]] = {}
+        self._names: dict[tuple[tuple[str, ...], str | None], list[str]] = {}
         self._ids = HexIds()
         actor = asked.actor
         headers = {
@@ -67,7 +67,7 @@ class LineMaker:
         return not plan.sensitive
 
     def line(
-        self, changes: Changes, result: Result, version: int | None, detail: dict[str, Any], changed: Iterable[str]
+        self, changes: Changes, result: Result, version: int | None, detail: dict[str, Any], changed: tuple[str, ...]
     ) -> tuple[Line, list[MessageLine]] | None:
         """Return the line of a command, and its messages; None where it takes `Entries` to say what it did.
 
@@ -106,7 +106,7 @@ class LineMaker:
             "f": source,
             "d": dest,
             "m": call.command_json,
-            "x": changes.changes_of(one, changed),
+            "x": changes.changes_among(one, self._told(one, changed)),
             "z": changes.detail_of(one, detail) if detail or one.further else "{}",
             "r": changes.text_of(result),
             "o": now,
@@ -117,6 +117,17 @@ class LineMaker:
         line["b"] = self._bodies.of(line)
         self._place = place + 1
         return line, messages
+
+    def _told(self, one: Touched, changed: tuple[str, ...]) -> list[str]:
+        """Return the attributes of these that the entry's changes are to tell of."""
+        if one.further:
+            return [name for name in changed if name in one.plan.tracked and name not in one.told_otherwise()]
+        what = changed, None if one.transition is None else one.transition.lifecycle
+        known = self._names.get(what)
+        if known is None:
+            otherwise = one.told_otherwise()
+            known = self._names[what] = sorted(name for name in changed if name in one.plan.tracked and name not in otherwise)
+        return known
 
     def _messages(self, changes: Changes, one: Touched, key: str, ids: list[str]) -> list[MessageLine]:
         now, line, place = changes.call.now, self._place, 0

@@ -100,6 +100,19 @@ class Touched:
             return None, None
         return (None, told.initial) if self.created else (told.state_of(self.aggregate), None)
 
+    def told_otherwise(self) -> tuple[str, ...]:
+        """Return the state columns whose change the entry's own columns, or its detail, tell of."""
+        told = self.told
+        columns: tuple[str, ...] = ()
+        if told is not None and (self.transition is not None or self.deleted):
+            columns = (told.column,)
+        elif self.created:
+            columns = tuple(lifecycle.column for lifecycle in self.plan.lifecycles)
+        if not self.further:
+            return columns
+        made = {each.lifecycle for each in self.further}
+        return columns + tuple(lifecycle.column for lifecycle in self.plan.lifecycles if lifecycle.name in made)
+
     def next_ordinal(self) -> int:
         """Return 0, 1, 2, ..: the order of its messages within this version."""
         ordinal = self.ordinal
@@ -453,7 +466,22 @@ class Changes:
         Raises:
             WrongResult: If it holds a value that can't be stored.
         """
-        changed = _differences(one, attributes)
+        return self._text_of_changes(one, _differences(one, attributes))
+
+    def changes_among(self, one: Touched, names: Iterable[str]) -> str:
+        """Return `changes_of` of some attributes, none of which the entry's own columns tell of: `told_otherwise`.
+
+        Raises:
+            WrongResult: If it holds a value that can't be stored.
+        """
+        before, now, changed = one.before, one.aggregate.__dict__, {}
+        for name in names:
+            old, new = before.get(name), now.get(name)
+            if old is not new and old != new:
+                changed[name] = [old, new]
+        return self._text_of_changes(one, changed)
+
+    def _text_of_changes(self, one: Touched, changed: dict[str, Any]) -> str:
         if changed and not one.plan.hidden and not self.call.redactor.secrets:
             try:
                 return canonical_of_any(changed)
@@ -612,26 +640,12 @@ class Changes:
 def _differences(one: Touched, attributes: Iterable[str] | None = None) -> dict[str, Any]:
     """Return attribute -> [before, after] for each column that changed; of a new or deleted aggregate, all that are set."""
     before, now = one.before, {} if one.deleted else one.aggregate.__dict__
-    changed, tracked, told = {}, one.plan.tracked, _told_as_states(one)
+    changed, tracked, told = {}, one.plan.tracked, one.told_otherwise()
     for name in tracked if attributes is None else attributes:
         old, new = before.get(name), now.get(name)
         if old is not new and name not in told and old != new and (attributes is None or name in tracked):
             changed[name] = [old, new]
     return changed
-
-
-def _told_as_states(one: Touched) -> tuple[str, ...]:
-    """Return the state columns whose change the entry's own columns, or its detail, tell of."""
-    told = one.told
-    columns: tuple[str, ...] = ()
-    if told is not None and (one.transition is not None or one.deleted):
-        columns = (told.column,)
-    elif one.created:
-        columns = tuple(lifecycle.column for lifecycle in one.plan.lifecycles)
-    if not one.further:
-        return columns
-    made = {each.lifecycle for each in one.further}
-    return columns + tuple(lifecycle.column for lifecycle in one.plan.lifecycles if lifecycle.name in made)
 
 
 def _hidden(change: list[Any], redacted: list[Any]) -> list[Any]:
