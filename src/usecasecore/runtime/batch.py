@@ -149,7 +149,7 @@ class Batch:
     def add(self, call: Call) -> bool:
         """Add a command; say whether it could be: none under its key, or on its aggregate, is in the batch yet."""
         row = () if self._rows is None else self._rows.key_of(call)
-        key, seen = call.key.key, len(self._seen)
+        key, seen = call.key, len(self._seen)
         if key in self._keys:
             return False
         if row:
@@ -239,7 +239,7 @@ class Batch:
                     continue
                 self._current = one
                 aggregate = self._taken(found, one)
-                self._decide_one(session, attempt, one, aggregate, stored.get(one.call.key.key) if stored else None)
+                self._decide_one(session, attempt, one, aggregate, stored.get(one.call.key) if stored else None)
                 anew = anew or one.alone
         if anew:
             raise _Anew
@@ -254,7 +254,7 @@ class Batch:
 
     def _stored(self, session: CommandSession, together: Sequence[_One]) -> dict[str, StoredResult]:
         # After the rows are locked: whoever ran the same command has committed by now, and a new statement sees it.
-        keys = [one.call.key for one in together if not one.call.fresh]
+        keys = [one.call.scoped_key for one in together if not one.call.fresh]
         return self._plan.store.look_up_many(session.connection(), keys) if keys else {}
 
     def _miss(
@@ -270,7 +270,7 @@ class Batch:
         if missed and self._skip_locked:
             there = rows.there(session, [one.row for one in missed], missed[0].call.asked.actor)
         for one in missed:
-            if one.row in there and one.call.key.key not in stored:
+            if one.row in there and one.call.key not in stored:
                 attempt.decided[one.place] = self._busy(one)
             else:
                 one.alone = True
@@ -326,7 +326,7 @@ class Batch:
         if self._spoke or not taken or not attempt.gathering.send_ahead(attempt.left):
             self._not_gathered(attempt.gathering)
         attempt.gathered += 1
-        attempt.decided[one.place] = Outcome(result, call.key.key, False, version, call.command_id)
+        attempt.decided[one.place] = Outcome(result, call.key, False, version, call.command_id)
 
     def _refuse(self, session: CommandSession, attempt: _Attempt, one: _One, aggregate: Any, refusal: Rejected) -> None:
         session.expunge(aggregate)
@@ -403,7 +403,7 @@ class Batch:
             self._plan.store.write_many(session.connection(), entries, began=attempt.began, enter=session.enter)
         for accepted in attempt.accepted:
             call = accepted.one.call
-            attempt.decided[accepted.one.place] = Outcome(accepted.result, call.key.key, False, accepted.version, call.command_id)
+            attempt.decided[accepted.one.place] = Outcome(accepted.result, call.key, False, accepted.version, call.command_id)
 
     def _entries(self, session: CommandSession, attempt: _Attempt) -> list[Entries]:
         made = []

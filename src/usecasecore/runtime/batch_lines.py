@@ -97,7 +97,7 @@ class LineMaker:
             "p": place,
             "i": id_,
             "c": call.command_text,
-            "k": call.key.key,
+            "k": call.key,
             "g": call.fingerprint.hex(),
             "a": key,
             "v": version,

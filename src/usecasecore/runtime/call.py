@@ -53,7 +53,8 @@ class Call(NamedTuple):
 
     Attributes:
         command_text: `command_id` as text.
-        key: The idempotency key in its scope.
+        use_case: Its name.
+        key: The idempotency key.
         fresh: True where the runtime made the key just now, so that nothing can be stored under it yet.
         fingerprint: SHA-256 of the name of the use case and the fields that the caller set.
         command_json: The command as JSON text, redacted.
@@ -65,13 +66,20 @@ class Call(NamedTuple):
     asked: Asked
     command_id: UUID
     command_text: str
-    key: IdempotencyKey
+    use_case: str
+    key: str
     fresh: bool
     fingerprint: bytes
     command_json: str
     redactor: Redactor
     personal: tuple[PersonalValue, ...]
     now: datetime
+
+    @property
+    def scoped_key(self) -> IdempotencyKey:
+        """The idempotency key in its scope."""
+        actor = self.asked.actor
+        return IdempotencyKey(actor.tenant or "", str(actor), self.use_case, self.key)
 
 
 def validated(plan: Plan, command: Command[Any], asked: Asked, now: datetime, limits: Limits) -> Call:
@@ -141,14 +149,14 @@ def _call(
         commitments = Commitments({name: str(getattr(command, name)) for name in plan.personal_subjects})
         clean = command.model_dump(mode="json", exclude_unset=True, context={REDACT: commitments.commit})
         redactor, redacted, personal = Redactor.between(fields, clean), canonical(clean), commitments.values(clean)
-    actor = asked.actor
     command_id, command_text = _id_with_text() if ids is None else ids.with_text()
     return Call(
         command,
         asked,
         command_id,
         command_text,
-        IdempotencyKey(actor.tenant or "", str(actor), plan.name, key if key is not None else str(uuid7())),
+        plan.name,
+        key if key is not None else str(uuid7()),
         key is None,
         hashlib.sha256(plan.fingerprinted + text.encode()).digest(),
         redacted,

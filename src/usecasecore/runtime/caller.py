@@ -83,10 +83,10 @@ def _forget(session: Session) -> None:
 
 def _failure(plan: Plan, call: Call, error: Exception, session: CommandSession, shell: Shell) -> Exception:
     if isinstance(error, KeyTaken):
-        return InProgress(use_case=plan.name, key=call.key.key, waited=0)
+        return InProgress(use_case=plan.name, key=call.key, waited=0)
     if isinstance(error, Rejected):
         return error
-    decision = Retry(plan.name, call.key.key, shell.limits).after(error, session.step)
+    decision = Retry(plan.name, call.key, shell.limits).after(error, session.step)
     if decision is None:
         return error
     failure: UseCaseError

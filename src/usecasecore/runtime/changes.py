@@ -150,7 +150,7 @@ class Changes:
             actor=asked.actor,
             use_case=self.plan.name,
             command_id=self.call.command_id,
-            key=self.call.key.key,
+            key=self.call.key,
             now=self.call.now,
             session=self.session,
             reason=asked.reason,
@@ -417,7 +417,7 @@ class Changes:
         call = self.call
         outbox = self._outbox()
         return Entries(
-            key=call.key,
+            key=call.scoped_key,
             stored=StoredResult(
                 call.fingerprint,
                 call.command_id,

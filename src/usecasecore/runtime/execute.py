@@ -95,15 +95,15 @@ def replay(plan: Plan, call: Call, stored: StoredResult) -> Outcome[Any]:
         ReplayIncompatible: If the result can't be read back.
     """
     if stored.fingerprint != call.fingerprint:
-        raise IdempotencyKeyReused(use_case=plan.name, key=call.key.key)
+        raise IdempotencyKeyReused(use_case=plan.name, key=call.key)
     kind, version, raw = stored.result_type, stored.result_version, stored.result
     try:
         result = upcasts.read(plan.result, plan.result.result_version, plan.result.upcasts, (kind, version), raw)
     except upcasts.Unreadable as error:
         raise ReplayIncompatible(
-            use_case=plan.name, key=call.key.key, stored_type=kind, stored_version=version, raw=raw, reason=str(error)
+            use_case=plan.name, key=call.key, stored_type=kind, stored_version=version, raw=raw, reason=str(error)
         ) from error.__cause__
-    return Outcome(result, call.key.key, True, stored.version, stored.command_id)
+    return Outcome(result, call.key, True, stored.version, stored.command_id)
 
 
 def authorize(plan: Plan, call: Call, session: CommandSession, found: Loaded, context: ExecutionContext) -> None:
@@ -224,4 +224,4 @@ def _record(
         folded.settle()
     if commit is None:
         session.leave()
-    return Outcome(result, call.key.key, False, version, call.command_id)
+    return Outcome(result, call.key, False, version, call.command_id)

@@ -58,7 +58,7 @@ class WouldItRun:
             self.known = Explanation(use_case=self._plan.name, refusals=tuple(self._refusals))
             return
         self._call = call
-        self.retry = Retry(self._plan.name, call.key.key, shell.limits)
+        self.retry = Retry(self._plan.name, call.key, shell.limits)
         self.sensitive = self._plan.sensitive
         try:
             check_by_use_case(self._plan, command)

@@ -94,12 +94,14 @@ class Loader:
         began: datetime | None = None
         if isinstance(self.store, PostgresStore):
             # Nothing orders the duplicates yet: they wait for the key's own row.
-            began = self.store.claim(connection, call.key, call.fingerprint, call.command_id, call.now, lock_timeout=lock_timeout)
-            stored = None if began is not None else self.store.look_up(connection, call.key)
+            began = self.store.claim(
+                connection, call.scoped_key, call.fingerprint, call.command_id, call.now, lock_timeout=lock_timeout
+            )
+            stored = None if began is not None else self.store.look_up(connection, call.scoped_key)
             if began is None and stored is None:
                 raise KeyTaken  # it was pruned between the two statements
         else:
-            stored = None if call.fresh else self.store.look_up(connection, call.key)
+            stored = None if call.fresh else self.store.look_up(connection, call.scoped_key)
         if stored is not None:
             return stored
         session.enter(Step.LOAD)
@@ -241,7 +243,7 @@ class JoiningLoader(Loader):
         parameters = self._key_of(call)
         if call.fresh:
             return _single(self._one(session, call, self._fresh, parameters))
-        row = self._row_or_stored(session, call, parameters | key_parameters(call.key))
+        row = self._row_or_stored(session, call, parameters | key_parameters(call.scoped_key))
         if isinstance(row, StoredResult):
             return row
         fingerprint, *_ = row.further
@@ -254,7 +256,7 @@ class JoiningLoader(Loader):
             # The row may be gone since the command ran: its stored result still answers for it.
             if session.held.in_transaction() and session.is_active:
                 try:
-                    stored = self.store.look_up(session.held, call.key)
+                    stored = self.store.look_up(session.held, call.scoped_key)
                 except DBAPIError:
                     stored = None  # the key's value broke the transaction; there can be no such command
                 if stored is not None:
@@ -302,7 +304,7 @@ class LockingLoader(JoiningLoader):
         parameters = {**self._key_of(call), "uc_lock_timeout": lock_timeout}
         if call.fresh:
             return _begun(self._one(session, call, self._fresh, parameters))
-        parameters.update(key_parameters(call.key))
+        parameters.update(key_parameters(call.scoped_key))
         row = self._row_or_stored(session, call, parameters)
         if isinstance(row, StoredResult):
             return row
@@ -311,7 +313,7 @@ class LockingLoader(JoiningLoader):
             return stored_of(stored)
         if getattr(row.aggregate, self.version) != seen:  # waited: see "How it works"
             session.enter(Step.IDEMPOTENCY)
-            found = self.store.look_up(session.held, call.key)
+            found = self.store.look_up(session.held, call.scoped_key)
             if found is not None:
                 return found
         return _begun(row)

@@ -142,7 +142,7 @@ class ReadingLoader(Loader):
     def stored(self, session: CommandSession, call: Call) -> StoredResult | None:
         """Return what is stored under the idempotency key."""
         session.enter(Step.IDEMPOTENCY)
-        return None if call.fresh else self.store.look_up(session.connection(), call.key)
+        return None if call.fresh else self.store.look_up(session.connection(), call.scoped_key)
 
     def read(self, session: CommandSession, call: Call) -> Loaded:
         """Return what the use case would start from.

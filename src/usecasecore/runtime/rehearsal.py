@@ -31,7 +31,7 @@ class Rehearsal:
     recorded = False
 
     def __init__(self, shell: Shell, plan: Plan, call: Call) -> None:
-        self.retry = Retry(plan.name, call.key.key, shell.limits)
+        self.retry = Retry(plan.name, call.key, shell.limits)
         self._shell, self._plan, self._call = shell, plan, call
         self._teller = Storyteller(1, only=call.command_id)
         self._fired: Firing | None = None

@@ -128,7 +128,7 @@ class Shell:
         """Run a command that a use case runs inside of its own: in its transaction, by its actor, under a key made of its key."""
         asked = outer.asked._replace(
             **{
-                "idempotency_key": f"{outer.key.key}/{place}",
+                "idempotency_key": f"{outer.key}/{place}",
                 "expected_version": None,
                 "correlation_id": outer.asked.correlation_id or str(outer.command_id),
                 "causation_id": str(outer.command_id),
@@ -185,7 +185,7 @@ class Shell:
         return Attempt(
             id=uuid7(),
             common=Changes(plan, call, None).common(),  # type: ignore[arg-type]  # no session is needed for these columns
-            key=call.key.key,
+            key=call.key,
             aggregate=plan.aggregate.name if plan.aggregate else None,
             aggregate_id=id_text(keys)[:400] if keys else None,
             version=seen_version,

@@ -50,7 +50,7 @@ class OneCommand:
     recorded = True
 
     def __init__(self, shell: Shell, plan: Plan, call: Call) -> None:
-        self.retry = Retry(plan.name, call.key.key, shell.limits)
+        self.retry = Retry(plan.name, call.key, shell.limits)
         self._shell, self._plan, self._call = shell, plan, call
         self._commit_timeout = shell.limits.commit_timeout.total_seconds()
 
