@@ -14,7 +14,19 @@ from sqlalchemy import BigInteger, DateTime, Engine, Enum, Numeric, Text, cast, 
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.orm.attributes import flag_modified
 
-from tests.accounts import ADA, Account, AccountState, Base, Deposit, Flip, MakeDeposit, Posting, application, deposit_doing
+from tests.accounts import (
+    ADA,
+    Account,
+    AccountState,
+    Base,
+    Deposit,
+    Flip,
+    MakeDeposit,
+    Posting,
+    SendStatement,
+    application,
+    deposit_doing,
+)
 from tests.bank import Bank
 from usecasecore import (
     AllowAll,
@@ -118,6 +130,28 @@ def test_a_batch_is_written_without_a_flush(bank_doing: MakeBank) -> None:
     first, second = ({row.aggregate_id: row for row in bank.rows("audit") if row.version == version} for version in (2, 3))
     assert {key: row.prev_hash for key, row in second.items()} == {key: row.hash for key, row in first.items()}
     assert len(first) == 7
+
+
+def test_a_job_of_a_batch_is_available_from_when_it_is_to_run_and_else_from_when_the_command_ran(bank_doing: MakeBank) -> None:
+    at = datetime(2131, 5, 4, 12, 30, tzinfo=UTC)
+
+    def ask_for_statements(command: Deposit, account: Account, context: ExecutionContext) -> None:
+        account.balance += command.amount
+        context.enqueue(SendStatement(account_id=account.id), run_at=at)
+        context.enqueue(SendStatement(account_id=account.id))
+
+    bank = bank_doing(ask_for_statements)
+    ids = accounts(bank, 5)
+    assert gathered(lambda: deposit(bank, ids))
+    found = {(row.aggregate_id, row.ordinal): row for row in bank.rows("outbox")}
+    assert [found[str(ids[0]), place].kind for place in range(3)] == ["event", "job", "job"]
+    assert len(found) == 15
+    for key in map(str, ids):
+        moved, later, soon = (found[key, place] for place in range(3))
+        assert moved.available_at == moved.occurred_at
+        assert later.available_at == at
+        assert soon.available_at == soon.occurred_at == later.occurred_at
+        assert soon.occurred_at < at
 
 
 @ahead

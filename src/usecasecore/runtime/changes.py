@@ -456,17 +456,13 @@ class Changes:
     def _correlation_id(self) -> str:
         return self.call.asked.correlation_id or self.call.command_text
 
-    def changes_of(self, one: Touched, attributes: Iterable[str] | None = None) -> str:
+    def changes_of(self, one: Touched) -> str:
         """Return what an aggregate's audit entry says of its columns, as JSON text.
-
-        Args:
-            one: The aggregate.
-            attributes: The ones that may have changed; by default all that are tracked.
 
         Raises:
             WrongResult: If it holds a value that can't be stored.
         """
-        return self._text_of_changes(one, _differences(one, attributes))
+        return self._text_of_changes(one, _differences(one))
 
     def changes_among(self, one: Touched, names: Iterable[str]) -> str:
         """Return `changes_of` of some attributes, none of which the entry's own columns tell of: `told_otherwise`.
@@ -637,13 +633,13 @@ class Changes:
         return text
 
 
-def _differences(one: Touched, attributes: Iterable[str] | None = None) -> dict[str, Any]:
+def _differences(one: Touched) -> dict[str, Any]:
     """Return attribute -> [before, after] for each column that changed; of a new or deleted aggregate, all that are set."""
     before, now = one.before, {} if one.deleted else one.aggregate.__dict__
-    changed, tracked, told = {}, one.plan.tracked, one.told_otherwise()
-    for name in tracked if attributes is None else attributes:
+    changed, told = {}, one.told_otherwise()
+    for name in one.plan.tracked:
         old, new = before.get(name), now.get(name)
-        if old is not new and name not in told and old != new and (attributes is None or name in tracked):
+        if old is not new and name not in told and old != new:
             changed[name] = [old, new]
     return changed
 
