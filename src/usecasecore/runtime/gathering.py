@@ -156,7 +156,7 @@ class Gathering:
         self._rows, self._lines = {}, Lines()
 
 
-PART = 100
+PART = 200
 """How many commands are worth a statement of their own, sent while the next ones are decided."""
 LEAST = 25
 """How many at the least, near the end of a batch."""
