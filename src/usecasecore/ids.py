@@ -12,7 +12,7 @@ from uuid import UUID, SafeUUID
 __all__ = ["HexIds", "supplied_by", "uuid7"]
 
 _VERSION_AND_VARIANT = (0x7 << 76) | (0b10 << 62)
-_RANDOM_BITS = (1 << 62) - 1
+_RANDOM = (1 << 80) - 1 ^ (0xF << 76 | 0b11 << 62)
 _DRAWN = 300
 """For how many ids random bits are drawn at once."""
 
@@ -28,9 +28,8 @@ def uuid7() -> UUID:
     """
     if _supplier is not None:
         return _supplier()
-    random = _random()
-    milliseconds = time.time_ns() // 1_000_000
-    return _uuid((milliseconds << 80) | _VERSION_AND_VARIANT | ((random >> 6) & 0xFFF) << 64 | (random & _RANDOM_BITS))
+    milliseconds, drawn = time.time_ns() // 1_000_000, _random()
+    return _uuid(milliseconds << 80 | drawn & _RANDOM | _VERSION_AND_VARIANT)
 
 
 def _uuid(number: int) -> UUID:
@@ -101,7 +100,7 @@ def _ends() -> list[str]:
 
 
 _ALL_FIXED = int.from_bytes(_VERSION_AND_VARIANT.to_bytes(10, "big") * _DRAWN, "big")
-_ALL_RANDOM = (1 << 80 * _DRAWN) - 1 ^ int.from_bytes((0xF << 76 | 0b11 << 62).to_bytes(10, "big") * _DRAWN, "big")
+_ALL_RANDOM = int.from_bytes(_RANDOM.to_bytes(10, "big") * _DRAWN, "big")
 
 
 @contextmanager

@@ -39,8 +39,9 @@ def test_many_ids_that_are_asked_for_bit_by_bit_are_all_different_and_tell_the_t
     assert len({UUID(one).int & ((1 << 74) - 1) for one in made}) == len(made)
 
 
-def test_many_ids_are_random_in_every_bit_that_is() -> None:
-    made = [UUID(text).int for text in HexIds().take(1_000)]
+@pytest.mark.parametrize("many", [True, False], ids=["many at once", "each by itself"])
+def test_ids_are_random_in_every_bit_that_is(many: bool) -> None:
+    made = [UUID(text).int for text in HexIds().take(1_000)] if many else [uuid7().int for _ in range(1_000)]
     always = never = made[0]
     for one in made[1:]:
         always, never = always & one, never | one
