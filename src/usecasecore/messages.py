@@ -381,7 +381,8 @@ class _Plain:
         held = message.__dict__
         if list(held) != list(self._kinds) or not all(type(held[name]) in kinds for name, kinds in self._kinds.items()):
             return False
-        self.known.add((*held, *map(type, held.values())))
+        if len(self.known) < _MOST_KNOWN:  # of many optional fields there are more combinations than are worth their room
+            self.known.add((*held, *map(type, held.values())))
         return True
 
 
@@ -416,6 +417,7 @@ def _plain_types(annotation: Any) -> frozenset[type]:
 
 
 _CORE_SCHEMA = getattr(Message.__get_pydantic_core_schema__, "__func__", None)
+_MOST_KNOWN = 500
 _HOOKS = ("__get_pydantic_core_schema__", "__prepare_pydantic_annotations__")
 _PLAIN: frozenset[type] = frozenset({type(None), bool, int, str, date, datetime, UUID})
 """Types whose values pydantic never warns of, in a field of that type; beside them enums. Of a `Literal` it depends on the value."""

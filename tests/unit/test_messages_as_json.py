@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from pydantic import ConfigDict, PlainSerializer, computed_field, field_serializer, model_serializer
 
-from usecasecore import Result
+from usecasecore import Result, messages
 from usecasecore.messages import json_fields, json_of
 
 
@@ -103,6 +103,17 @@ def test_a_message_without_a_field_or_with_its_fields_in_another_order_is_writte
     vars(turned).update(second=1, first="x")
     assert isinstance(_said(lambda: json_of(turned)), type)
     _same(turned)
+
+
+def test_of_many_combinations_of_types_no_more_are_remembered_than_are_worth_it() -> None:
+    names = [f"seen{number}" for number in range(10)]
+    kind: type[Result] = type("Many", (Result,), {"__annotations__": dict.fromkeys(names, int | None), "__module__": __name__})
+    for number in range(2**10):
+        message = kind(**{name: 1 if number >> place & 1 else None for place, name in enumerate(names)})
+        assert json_of(message) == message.model_dump_json(warnings="error")
+    plain = messages._plain(kind)
+    assert plain is not None
+    assert 0 < len(plain.known) <= messages._MOST_KNOWN
 
 
 class Dumped(Pair):
