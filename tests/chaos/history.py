@@ -50,7 +50,7 @@ def is_linearizable(history: Iterable[Operation], start: int = 0) -> bool:
         for index in _candidates(operations, done):
             one = operations[index]
             if balance + one.amount == one.balance:
-                stack.append((done | 1 << index, one.balance))
+                stack.append((done | 1 << index, balance + one.amount))
     return False
 
 

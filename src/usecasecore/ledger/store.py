@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
@@ -268,11 +269,16 @@ class _Prepared:
             for column in table.c
             if not isinstance(column.type, JSON)
         }
-        self._processors = [(one, processors.get(one)) for one in names]
+        self._in_order = itemgetter(*names)
+        made = [(place, processors.get(one)) for place, one in enumerate(names)]
+        self._processors = [(place, process) for place, process in made if process is not None]
 
-    def values(self, row: dict[str, Any]) -> tuple[Any, ...]:
+    def values(self, row: dict[str, Any]) -> list[Any]:
         """Return the values of a row as the driver takes them."""
-        return tuple([row[name] if process is None else process(row[name]) for name, process in self._processors])
+        values = list(self._in_order(row))
+        for place, process in self._processors:
+            values[place] = process(values[place])
+        return values
 
     def insert(self, sending: InTurn, rows: list[dict[str, Any]]) -> None:
         """Insert rows, in their order; a few with one statement."""

@@ -7,14 +7,12 @@ either way is held by a test that compares all of it.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from usecasecore.context import FiredTransition
 from usecasecore.ids import HexIds
 from usecasecore.ledger.json_text import canonical
 from usecasecore.ledger.lines import MARK, Bodies, Line, MessageLine, Shared
-from usecasecore.ledger.transitions import as_json
+from usecasecore.ledger.transitions import event_payload
 from usecasecore.messages import Result
 from usecasecore.runtime.call import Asked
 from usecasecore.runtime.changes import Changes, Touched
@@ -34,7 +32,6 @@ class LineMaker:
         assert plan.aggregate is not None
         self._plan = plan
         self._name = plan.aggregate.name
-        self._payloads: dict[tuple[str, str, str, str], tuple[str, str, str]] = {}
         self._names: dict[tuple[tuple[str, ...], str | None], list[str]] = {}
         self._ids = HexIds()
         actor = asked.actor
@@ -133,7 +130,7 @@ class LineMaker:
         now, line, place = changes.call.now, self._place, 0
         made: list[MessageLine] = []
         for fired in one.transitions:
-            name, payload = self._transition(fired, key, one.version)
+            name, payload = f"{self._name}.transition.{fired.trigger}", event_payload(fired, key, one.version)
             made.append({"p": line, "i": ids[place], "k": "event", "t": name, "s": 1, "n": place, "y": payload})
             place += 1
         for sent in changes.sent:
@@ -152,20 +149,3 @@ class LineMaker:
             made.append(message)
             place += 1
         return made
-
-    def _transition(self, fired: FiredTransition, key: str, version: int) -> tuple[str, str]:
-        """Return type and payload of the event that the runtime sends about a transition."""
-        move = (fired.lifecycle, fired.trigger, fired.source, fired.dest)
-        known = self._payloads.get(move)
-        if known is None:
-            before, after = canonical({"id": MARK, "version": 0, **as_json(fired)}).split(MARK)
-            assert after.endswith(":0}")  # the version is the last of the names
-            known = self._payloads[move] = (f"{self._name}.transition.{fired.trigger}", before, after[:-2])
-        name, before, after = known
-        if not _PLAIN.fullmatch(key):
-            return name, canonical({"id": key, "version": version, **as_json(fired)})
-        return name, f"{before}{key}{after}{version}}}"
-
-
-_PLAIN = re.compile(r"[\w-]*", re.ASCII)
-"""A key that JSON writes as it is."""
