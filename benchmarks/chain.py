@@ -19,9 +19,10 @@ from sqlalchemy import Connection, create_engine, insert, select
 from benchmarks import databases, ours, tickets
 from usecasecore import Actor, Application, Runtime
 from usecasecore.driver import DriverSql, InTurn
-from usecasecore.ledger import ledger_tables, store, write_sql
+from usecasecore.ledger import ledger_tables, sqlite_rows, store, write_sql
 from usecasecore.ledger.chain import GENESIS
 from usecasecore.ledger.row_update import RowUpdate
+from usecasecore.ledger.sqlite_rows import SqliteRow
 
 Perform = Callable[[UUID, str], object]
 
@@ -47,9 +48,9 @@ class UnchainedSqlite(store.SqliteStore):
 
     def __init__(self, tables: Any, dialect: Any) -> None:
         super().__init__(tables, dialect)
-        self._audit = store._Prepared(tables.audit, dialect)
+        self._audit = store._Prepared(tables.audit, dialect, sqlite_rows.AUDIT)
 
-    def _chain(self, sending: InTurn, row: dict[str, Any]) -> None:
+    def _chain(self, sending: InTurn, row: SqliteRow) -> None:
         self._audit.insert(sending, [row])
 
 

@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
-from operator import itemgetter
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
@@ -51,9 +50,11 @@ from usecasecore.driver import (
     sole_row,
 )
 from usecasecore.errors import DefinitionError
-from usecasecore.ledger.chain import FIELDS, GENESIS, HASH_VERSION, body_of, hash_of_body, unstamped_body
+from usecasecore.ledger import sqlite_rows
+from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_of, hash_of_body, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.row_update import RowUpdate
+from usecasecore.ledger.sqlite_rows import SqliteRow
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.ledger.write_sql import CHAINED, failed_by_itself, write_sql, written
 from usecasecore.steps import Step
@@ -186,10 +187,10 @@ class SqliteStore(Store):
 
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
         super().__init__(tables, dialect)
-        self._idempotency = _Prepared(tables.idempotency, dialect)
-        self._audit = _Prepared(tables.audit, dialect, FIELDS[:-1], CHAINED)
-        self._outbox = _Prepared(tables.outbox, dialect)
-        self._personal = _Prepared(tables.personal, dialect)
+        self._idempotency = _Prepared(tables.idempotency, dialect, sqlite_rows.IDEMPOTENCY)
+        self._audit = _Prepared(tables.audit, dialect, (*sqlite_rows.AUDIT, *CHAINED))
+        self._outbox = _Prepared(tables.outbox, dialect, sqlite_rows.OUTBOX)
+        self._personal = _Prepared(tables.personal, dialect, sqlite_rows.PERSONAL)
         head = dialect.identifier_preparer.format_table(tables.head)
         # The clock of `database_time`, and under the write lock the head that no one else can move.
         self._link = f"select {_SQLITE_CLOCK}, (select hash from {head} where aggregate = ? and aggregate_id = ?)"
@@ -223,68 +224,57 @@ class SqliteStore(Store):
 
     def _write(self, sending: InTurn, many: Sequence[Entries], enter: Enter) -> None:
         for entries in many:
-            for row in _audit_rows(entries):
+            for row in sqlite_rows.audit_rows(entries):
                 self._chain(sending, row)
         enter(Step.MESSAGES)
         for entries in many:
-            self._personal.insert(sending, _personal_rows(entries))
-            self._outbox.insert(sending, _outbox_rows(entries))
+            self._personal.insert(sending, sqlite_rows.personal_rows(entries))
+            self._outbox.insert(sending, sqlite_rows.outbox_rows(entries))
         enter(Step.RESULT)
-        self._idempotency.insert(sending, [_idempotency_row(entries) for entries in many])
+        self._idempotency.insert(sending, [sqlite_rows.idempotency_row(entries) for entries in many])
         sending.done()
 
-    def _chain(self, sending: InTurn, row: dict[str, Any]) -> None:
-        name = row["aggregate"], row["aggregate_id"]
-        linked = sending.row(self._link, name)
+    def _chain(self, sending: InTurn, row: SqliteRow) -> None:
+        aggregate, aggregate_id, version = row[_LINKED]
+        linked = sending.row(self._link, (aggregate, aggregate_id))
         assert linked is not None
         recorded_at, head = linked
         previous = head or GENESIS
         # What is hashed is what is stored, made once.
-        stored = (*self._audit.values(row), recorded_at)
+        stored = (*row, recorded_at)
         hashed = hash_of_body(previous, body_of(stored).encode())
         sending.count(self._audit.text, (*stored, HASH_VERSION, previous, hashed))
-        if name[0] is not None:
-            sending.count(self._set_head, (*name, row["version"], hashed))
+        if aggregate is not None:
+            sending.count(self._set_head, (aggregate, aggregate_id, version, hashed))
 
+
+_FIRST_LINKED = sqlite_rows.AUDIT.index("aggregate")
+_LINKED = slice(_FIRST_LINKED, _FIRST_LINKED + 3)
+"""Where an audit entry's row has the aggregate, its key and its version."""
 
 _ROWS_AT_ONCE = 4
 
 
 class _Prepared:
-    """An INSERT as text, and what turns its values into the driver's.
+    """An INSERT as text, whose parameters are the values of the columns in their order.
 
     Attributes:
-        text: The INSERT; its parameters are the values, and then one for each of the further columns.
+        text: For one row.
     """
 
-    def __init__(self, table: Table, dialect: Dialect, names: tuple[str, ...] = (), further: tuple[str, ...] = ()) -> None:
-        names = names or written(table)
-        places = ", ".join("?" * len(names + further))
-        columns = ", ".join(f'"{name}"' for name in names + further)
+    def __init__(self, table: Table, dialect: Dialect, names: tuple[str, ...]) -> None:
+        places = ", ".join("?" * len(names))
+        columns = ", ".join(f'"{name}"' for name in names)
         name = dialect.identifier_preparer.format_table(table)
         self.text = f"insert into {name} ({columns}) values ({places})"
         self._texts = [f"{self.text}{f', ({places})' * more}" for more in range(_ROWS_AT_ONCE)]
-        processors = {
-            column.name: column.type.dialect_impl(dialect).bind_processor(dialect)
-            for column in table.c
-            if not isinstance(column.type, JSON)
-        }
-        self._in_order = itemgetter(*names)
-        made = [(place, processors.get(one)) for place, one in enumerate(names)]
-        self._processors = [(place, process) for place, process in made if process is not None]
 
-    def values(self, row: dict[str, Any]) -> list[Any]:
-        """Return the values of a row as the driver takes them."""
-        values = list(self._in_order(row))
-        for place, process in self._processors:
-            values[place] = process(values[place])
-        return values
-
-    def insert(self, sending: InTurn, rows: list[dict[str, Any]]) -> None:
+    def insert(self, sending: InTurn, rows: list[SqliteRow]) -> None:
         """Insert rows, in their order; a few with one statement."""
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[first : first + _ROWS_AT_ONCE]
-            sending.count(self._texts[len(some) - 1], tuple([value for row in some for value in self.values(row)]))
+            values = some[0] if len(some) == 1 else tuple([value for row in some for value in row])
+            sending.count(self._texts[len(some) - 1], values)
 
 
 class PostgresStore(Store):
