@@ -22,6 +22,7 @@ LEDGER = ledger_tables()
 COMMAND_ID = UUID("00000000-0000-7000-8000-00000000abcd")
 # Before the year 1000, to the microsecond, and in another zone than UTC: 02:30 there.
 AT = datetime(987, 5, 4, 4, 30, 0, 1, tzinfo=timezone(timedelta(hours=2)))
+EARLIER = AT - timedelta(seconds=3)
 LATER = datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 MUCH_LATER = datetime(2027, 2, 3, tzinfo=timezone(timedelta(hours=-5, minutes=-30)))
 
@@ -44,7 +45,7 @@ def entries() -> Entries:
             "request_id": "request",
             "correlation_id": "correlation",
             "causation_id": "causation",
-            "occurred_at": AT,
+            "occurred_at": EARLIER,
         },
         headers='{"headers":1}',
         audit=(

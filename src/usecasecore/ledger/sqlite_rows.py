@@ -6,71 +6,18 @@ So each is made text once, where SQLAlchemy's types would do it for each value. 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from usecasecore.ledger.chain import FIELDS, instant_text
 from usecasecore.ledger.entries import Entries
 
-__all__ = [
-    "AUDIT",
-    "IDEMPOTENCY",
-    "OUTBOX",
-    "PERSONAL",
-    "SqliteRow",
-    "audit_rows",
-    "idempotency_row",
-    "outbox_rows",
-    "personal_rows",
-]
+__all__ = ["AUDIT", "IDEMPOTENCY", "OUTBOX", "PERSONAL", "SqliteRow", "SqliteRows"]
 
 SqliteRow: TypeAlias = tuple[Any, ...]
 
 AUDIT = FIELDS[:-1]
-"""The columns of `audit_rows`: those that are hashed, in the order of the body; the last of them is known only to the database."""
-
-
-def audit_rows(entries: Entries) -> list[SqliteRow]:
-    """Return the audit entries, with the columns `AUDIT`."""
-    common = entries.common
-    asked = common["command_id"].hex, common["use_case"], entries.key.key, common["tenant"], common["actor"]
-    reasons = common["on_behalf_of"], common["reason"]
-    causes = common["request_id"], common["correlation_id"], common["causation_id"], instant_text(common["occurred_at"])
-    command = common["command"]
-    return [
-        (
-            id_.hex,
-            *asked,
-            *reasons,
-            aggregate,
-            aggregate_id,
-            version,
-            kind,
-            lifecycle,
-            trigger,
-            from_state,
-            to_state,
-            command,
-            changes,
-            detail,
-            messages,
-            *causes,
-        )
-        for (
-            id_,
-            kind,
-            aggregate,
-            aggregate_id,
-            version,
-            lifecycle,
-            trigger,
-            from_state,
-            to_state,
-            changes,
-            detail,
-            messages,
-        ) in entries.audit
-    ]
-
+"""The columns of an audit entry that are hashed, in the order of the body; the last of these is known only to the database."""
 
 IDEMPOTENCY = (
     "tenant",
@@ -86,15 +33,6 @@ IDEMPOTENCY = (
     "created_at",
     "expires_at",
 )
-
-
-def idempotency_row(entries: Entries) -> SqliteRow:
-    """Return the row of the key and of the result, with the columns `IDEMPOTENCY`."""
-    fingerprint, command_id, *result = entries.stored
-    instants = instant_text(entries.created_at), instant_text(entries.expires_at)
-    return (*entries.key, fingerprint, command_id.hex, *result, *instants)
-
-
 OUTBOX = (
     "id",
     "kind",
@@ -111,22 +49,47 @@ OUTBOX = (
     "headers",
     "occurred_at",
 )
-
-
-def outbox_rows(entries: Entries) -> list[SqliteRow]:
-    """Return the events and jobs, with the columns `OUTBOX`."""
-    now, occurred_at = entries.created_at, instant_text(entries.created_at)
-    shared = entries.stored.command_id.hex, entries.common["tenant"], entries.headers, occurred_at
-    return [
-        (id_.hex, *message, occurred_at if available_at is now else instant_text(available_at), *shared)
-        for id_, *message, available_at in entries.outbox
-    ]
-
-
 PERSONAL = ("command_id", "tenant", "field", "subject", "value", "salt")
 
 
-def personal_rows(entries: Entries) -> list[SqliteRow]:
-    """Return the personal values, with the columns `PERSONAL`."""
-    shared = entries.stored.command_id.hex, entries.key.tenant
-    return [(*shared, one.field, one.subject, one.value, one.salt) for one in entries.personal]
+class SqliteRows:
+    """The rows of one command."""
+
+    __slots__ = ("_command_id", "_entries", "_now", "_now_text")
+
+    def __init__(self, entries: Entries) -> None:
+        self._entries, self._now = entries, entries.created_at
+        self._command_id, self._now_text = entries.stored.command_id.hex, instant_text(self._now)
+
+    def audit(self) -> list[SqliteRow]:
+        """Return the audit entries, with the columns `AUDIT`."""
+        common = self._entries.common
+        asked = self._command_id, common["use_case"], self._entries.key.key, common["tenant"], common["actor"]
+        reasons, command = (common["on_behalf_of"], common["reason"]), common["command"]
+        causes = common["request_id"], common["correlation_id"], common["causation_id"], self._text(common["occurred_at"])
+        rows: list[SqliteRow] = []
+        for one in self._entries.audit:
+            id_, kind, aggregate, key, version, lifecycle, trigger, source, dest, changes, detail, messages = one
+            moved = kind, lifecycle, trigger, source, dest
+            said = command, changes, detail, messages
+            rows.append((id_.hex, *asked, *reasons, aggregate, key, version, *moved, *said, *causes))
+        return rows
+
+    def idempotency(self) -> SqliteRow:
+        """Return the row of the key and of the result, with the columns `IDEMPOTENCY`."""
+        fingerprint, _, *result = self._entries.stored
+        instants = self._now_text, self._text(self._entries.expires_at)
+        return (*self._entries.key, fingerprint, self._command_id, *result, *instants)
+
+    def outbox(self) -> list[SqliteRow]:
+        """Return the events and jobs, with the columns `OUTBOX`."""
+        shared = self._command_id, self._entries.common["tenant"], self._entries.headers, self._now_text
+        return [(id_.hex, *message, self._text(available_at), *shared) for id_, *message, available_at in self._entries.outbox]
+
+    def personal(self) -> list[SqliteRow]:
+        """Return the personal values, with the columns `PERSONAL`."""
+        shared = self._command_id, self._entries.key.tenant
+        return [(*shared, one.field, one.subject, one.value, one.salt) for one in self._entries.personal]
+
+    def _text(self, instant: datetime) -> str:
+        return self._now_text if instant is self._now else instant_text(instant)

@@ -54,7 +54,7 @@ from usecasecore.ledger import sqlite_rows
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_of, hash_of_body, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.row_update import RowUpdate
-from usecasecore.ledger.sqlite_rows import SqliteRow
+from usecasecore.ledger.sqlite_rows import SqliteRow, SqliteRows
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.ledger.write_sql import CHAINED, failed_by_itself, write_sql, written
 from usecasecore.steps import Step
@@ -223,15 +223,16 @@ class SqliteStore(Store):
         self._write(InTurn(connection), many, enter)
 
     def _write(self, sending: InTurn, many: Sequence[Entries], enter: Enter) -> None:
-        for entries in many:
-            for row in sqlite_rows.audit_rows(entries):
+        commands = [SqliteRows(entries) for entries in many]
+        for rows in commands:
+            for row in rows.audit():
                 self._chain(sending, row)
         enter(Step.MESSAGES)
-        for entries in many:
-            self._personal.insert(sending, sqlite_rows.personal_rows(entries))
-            self._outbox.insert(sending, sqlite_rows.outbox_rows(entries))
+        for rows in commands:
+            self._personal.insert(sending, rows.personal())
+            self._outbox.insert(sending, rows.outbox())
         enter(Step.RESULT)
-        self._idempotency.insert(sending, [sqlite_rows.idempotency_row(entries) for entries in many])
+        self._idempotency.insert(sending, [rows.idempotency() for rows in commands])
         sending.done()
 
     def _chain(self, sending: InTurn, row: SqliteRow) -> None:
