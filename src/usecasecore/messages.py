@@ -340,27 +340,29 @@ class Job(_Emitted):
 
 def json_of(message: Message) -> str:
     """Return `model_dump_json(warnings="error")`, by pydantic's serializer itself where the class hasn't its own way to it."""
-    kind = type(message)
-    if kind.model_dump_json is not BaseModel.model_dump_json:
+    if type(message).model_dump_json is not BaseModel.model_dump_json:
         return message.model_dump_json(warnings="error")
-    plain, held = _plain(kind), message.__dict__
-    if plain is not None and ((*held, *map(type, held.values())) in plain.known or plain.holds(message)):
+    if _is_plain(message):
         return message.__pydantic_serializer__.to_json(message).decode()
     return message.__pydantic_serializer__.to_json(message, warnings="error").decode()
 
 
 def json_fields(message: Message) -> dict[str, Any]:
     """Return the fields that were set as JSON values, `model_dump(mode="json", exclude_unset=True, warnings="error")`; likewise."""
-    kind = type(message)
-    if kind.model_dump is not BaseModel.model_dump:
+    if type(message).model_dump is not BaseModel.model_dump:
         return message.model_dump(mode="json", exclude_unset=True, warnings="error")
-    plain, held, serializer = _plain(kind), message.__dict__, message.__pydantic_serializer__
     fields: dict[str, Any]
-    if plain is not None and ((*held, *map(type, held.values())) in plain.known or plain.holds(message)):
-        fields = serializer.to_python(message, mode="json", exclude_unset=True)
+    if _is_plain(message):
+        fields = message.__pydantic_serializer__.to_python(message, mode="json", exclude_unset=True)
     else:
-        fields = serializer.to_python(message, mode="json", exclude_unset=True, warnings="error")
+        fields = message.__pydantic_serializer__.to_python(message, mode="json", exclude_unset=True, warnings="error")
     return fields
+
+
+def _is_plain(message: Message) -> bool:
+    """Say whether pydantic has nothing to warn of, so that it need not be asked."""
+    plain = _plain(type(message))
+    return plain is not None and plain.holds(message.__dict__)
 
 
 class _Plain:
@@ -376,13 +378,15 @@ class _Plain:
         self._kinds = kinds
         self.known: set[tuple[Any, ...]] = set()
 
-    def holds(self, message: Message) -> bool:
+    def holds(self, held: Mapping[str, Any]) -> bool:
         """Say whether each field is there, in its order, with a value of exactly a type that it is declared with."""
-        held = message.__dict__
+        found = (*held, *map(type, held.values()))
+        if found in self.known:
+            return True
         if list(held) != list(self._kinds) or not all(type(held[name]) in kinds for name, kinds in self._kinds.items()):
             return False
         if len(self.known) < _MOST_KNOWN:  # of many optional fields there are more combinations than are worth their room
-            self.known.add((*held, *map(type, held.values())))
+            self.known.add(found)
         return True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Column, Connection, Engine, Table, Text, Uuid, cast, create_engine, select, text, type_coerce
+from sqlalchemy import Column, Connection, Table, Text, Uuid, cast, create_engine, select, text, type_coerce
 
 from usecasecore.ledger import ledger_tables, sqlite_rows
 from usecasecore.ledger.chain import entry_hash
@@ -63,20 +63,15 @@ def entries() -> Entries:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_engine(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def connection(engine: Engine) -> Iterator[Connection]:
+def connection(database_url: str) -> Iterator[Connection]:
     """A connection whose transaction has written `entries`."""
+    engine = create_engine(database_url)
     with engine.begin() as connection:
         began = connection.scalar(text("select now()")) if engine.dialect.name == "postgresql" else None
         store = store_for(engine.dialect, LEDGER)
         store.write(connection, entries(), began=began, claimed=False, enter=lambda step: None)
         yield connection
+    engine.dispose()
 
 
 def stored(connection: Connection, table: Table, order: str) -> list[dict[str, Any]]:

@@ -58,16 +58,6 @@ def test_many_ids_come_from_the_supplier_where_there_is_one() -> None:
         assert HexIds().take(3) == [one.hex for one in wanted]
 
 
-def test_single_ids_are_random_in_every_bit_that_is() -> None:
-    made = [uuid7().int for _ in range(1_000)]
-    always = never = made[0]
-    for one in made[1:]:
-        always, never = always & one, never | one
-
-    free = (always ^ never) & ((1 << 80) - 1)
-    assert free == ((1 << 80) - 1) ^ (0xF << 76) ^ (0b11 << 62)
-
-
 def test_threads_never_get_the_same_random_bits() -> None:
     with ThreadPoolExecutor(8) as threads:
         made = [one for many in threads.map(lambda _: [uuid7() for _ in range(2_000)], range(8)) for one in many]

@@ -83,7 +83,7 @@ class LineMaker:
         one = changes.touched[0]
         if not one.loaded or one.created or one.deleted or one.plan.name != self._name:
             return None
-        call, key, fired = changes.call, one.plan.id_of(one.aggregate), one.transition
+        call, key, fired = changes.call, one.key, one.transition
         id_, *ids = self._ids.take(1 + len(changes.sent) + (1 + len(one.further) if fired is not None else 0))
         lifecycle, trigger, source, dest = (
             (None, None, *one.states()) if fired is None else (fired.lifecycle, fired.trigger, fired.source, fired.dest)
@@ -103,7 +103,7 @@ class LineMaker:
             "f": source,
             "d": dest,
             "m": call.command_json,
-            "x": changes.changes_among(one, self._told(one, changed)),
+            "x": changes.changes_of(one, self._told(one, changed)),
             "z": changes.detail_of(one, detail) if detail or one.further else "{}",
             "r": changes.text_of(result),
             "o": now,

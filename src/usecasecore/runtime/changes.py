@@ -456,28 +456,18 @@ class Changes:
     def _correlation_id(self) -> str:
         return self.call.asked.correlation_id or self.call.command_text
 
-    def changes_of(self, one: Touched) -> str:
+    def changes_of(self, one: Touched, names: Iterable[str] | None = None) -> str:
         """Return what an aggregate's audit entry says of its columns, as JSON text.
 
-        Raises:
-            WrongResult: If it holds a value that can't be stored.
-        """
-        return self._text_of_changes(one, _differences(one))
-
-    def changes_among(self, one: Touched, names: Iterable[str]) -> str:
-        """Return `changes_of` of some attributes, none of which the entry's own columns tell of: `told_otherwise`.
+        Args:
+            one: The aggregate.
+            names: The attributes that may have changed, none of which the entry's own columns tell of (`told_otherwise`); by
+                default all those that are tracked.
 
         Raises:
             WrongResult: If it holds a value that can't be stored.
         """
-        before, now, changed = one.before, one.aggregate.__dict__, {}
-        for name in names:
-            old, new = before.get(name), now.get(name)
-            if old is not new and old != new:
-                changed[name] = [old, new]
-        return self._text_of_changes(one, changed)
-
-    def _text_of_changes(self, one: Touched, changed: dict[str, Any]) -> str:
+        changed = _differences(one, names)
         if changed and not one.plan.hidden and not self.call.redactor.secrets:
             try:
                 return canonical_of_any(changed)
@@ -633,13 +623,15 @@ class Changes:
         return text
 
 
-def _differences(one: Touched) -> dict[str, Any]:
+def _differences(one: Touched, names: Iterable[str] | None = None) -> dict[str, Any]:
     """Return attribute -> [before, after] for each column that changed; of a new or deleted aggregate, all that are set."""
-    before, now = one.before, {} if one.deleted else one.aggregate.__dict__
-    changed, told = {}, one.told_otherwise()
-    for name in one.plan.tracked:
+    if names is None:
+        told = one.told_otherwise()
+        names = [name for name in one.plan.tracked if name not in told]
+    before, now, changed = one.before, {} if one.deleted else one.aggregate.__dict__, {}
+    for name in names:
         old, new = before.get(name), now.get(name)
-        if old is not new and name not in told and old != new:
+        if old is not new and old != new:
             changed[name] = [old, new]
     return changed
 
