@@ -19,10 +19,10 @@ from sqlalchemy import Connection, create_engine, insert, select
 from benchmarks import databases, ours, tickets
 from usecasecore import Actor, Application, Runtime
 from usecasecore.driver import DriverSql, InTurn
-from usecasecore.ledger import ledger_tables, sqlite_rows, store, write_sql
+from usecasecore.ledger import ledger_tables, store, text_rows, write_sql
 from usecasecore.ledger.chain import GENESIS
 from usecasecore.ledger.row_update import RowUpdate
-from usecasecore.ledger.sqlite_rows import SqliteRow
+from usecasecore.ledger.text_rows import TextRow
 
 Perform = Callable[[UUID, str], object]
 
@@ -30,10 +30,15 @@ Perform = Callable[[UUID, str], object]
 class UnchainedPostgres(store.PostgresStore):
     """Writes what the ledger had before there was a chain."""
 
-    def _statement(self, claimed: bool, personal: bool, update: RowUpdate | None, fails: bool) -> DriverSql:
-        wanted = claimed, personal, fails, "" if update is None else update.text
+    def _statement(
+        self, claimed: bool, personal: bool, update: RowUpdate | None, fails: bool, messages: int | None = None
+    ) -> DriverSql:
+        wanted = claimed, personal, fails, messages, "" if update is None else update.text
         if wanted not in self._statements:
-            made = _Unchained(self.tables, self.dialect, update)
+            tables, dialect = self.tables, self.dialect
+            made = (
+                _Unchained(tables, dialect, update) if messages is None else _UnchainedValues(tables, dialect, update, messages)
+            )
             self._statements[wanted] = made.statement(claimed=claimed, personal=personal, fails=fails)
         return self._statements[wanted]
 
@@ -43,14 +48,18 @@ class _Unchained(write_sql._Writing):
         return f"audited as ({self._inserted('audit', 'audit', began)})"
 
 
+class _UnchainedValues(write_sql._WritingValues):
+    _chained = _Unchained._chained
+
+
 class UnchainedSqlite(store.SqliteStore):
     """Likewise."""
 
     def __init__(self, tables: Any, dialect: Any) -> None:
         super().__init__(tables, dialect)
-        self._audit = store._Prepared(tables.audit, dialect, sqlite_rows.AUDIT)
+        self._audit = store._Prepared(tables.audit, dialect, text_rows.AUDIT)
 
-    def _chain(self, sending: InTurn, row: SqliteRow) -> None:
+    def _chain(self, sending: InTurn, row: TextRow) -> None:
         self._audit.insert(sending, [row])
 
 

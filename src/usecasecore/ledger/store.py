@@ -50,13 +50,13 @@ from usecasecore.driver import (
     sole_row,
 )
 from usecasecore.errors import DefinitionError
-from usecasecore.ledger import sqlite_rows
+from usecasecore.ledger import text_rows
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_of, hash_of_body, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
 from usecasecore.ledger.row_update import RowUpdate
-from usecasecore.ledger.sqlite_rows import SqliteRow, SqliteRows
 from usecasecore.ledger.tables import LedgerTables
-from usecasecore.ledger.write_sql import CHAINED, failed_by_itself, write_sql, written
+from usecasecore.ledger.text_rows import TextRow, TextRows
+from usecasecore.ledger.write_sql import CHAINED, failed_by_itself, fits_values, value_parameters, write_sql, written
 from usecasecore.steps import Step
 
 __all__ = ["STORED", "CommitAlong", "KeyTaken", "PostgresStore", "Store", "TransactionGone", "store_for", "stored_of"]
@@ -187,10 +187,10 @@ class SqliteStore(Store):
 
     def __init__(self, tables: LedgerTables, dialect: Dialect) -> None:
         super().__init__(tables, dialect)
-        self._idempotency = _Prepared(tables.idempotency, dialect, sqlite_rows.IDEMPOTENCY)
-        self._audit = _Prepared(tables.audit, dialect, (*sqlite_rows.AUDIT, *CHAINED))
-        self._outbox = _Prepared(tables.outbox, dialect, sqlite_rows.OUTBOX)
-        self._personal = _Prepared(tables.personal, dialect, sqlite_rows.PERSONAL)
+        self._idempotency = _Prepared(tables.idempotency, dialect, text_rows.IDEMPOTENCY)
+        self._audit = _Prepared(tables.audit, dialect, (*text_rows.AUDIT, *CHAINED))
+        self._outbox = _Prepared(tables.outbox, dialect, text_rows.OUTBOX)
+        self._personal = _Prepared(tables.personal, dialect, text_rows.PERSONAL)
         head = dialect.identifier_preparer.format_table(tables.head)
         # The clock of `database_time`, and under the write lock the head that no one else can move.
         self._link = f"select {_SQLITE_CLOCK}, (select hash from {head} where aggregate = ? and aggregate_id = ?)"
@@ -223,7 +223,7 @@ class SqliteStore(Store):
         self._write(InTurn(connection), many, enter)
 
     def _write(self, sending: InTurn, many: Sequence[Entries], enter: Enter) -> None:
-        commands = [SqliteRows(entries) for entries in many]
+        commands = [TextRows(entries) for entries in many]
         for rows in commands:
             for row in rows.audit():
                 self._chain(sending, row)
@@ -235,7 +235,7 @@ class SqliteStore(Store):
         self._idempotency.insert(sending, [rows.idempotency() for rows in commands])
         sending.done()
 
-    def _chain(self, sending: InTurn, row: SqliteRow) -> None:
+    def _chain(self, sending: InTurn, row: TextRow) -> None:
         aggregate, aggregate_id, version = row[_LINKED]
         linked = sending.row(self._link, (aggregate, aggregate_id))
         assert linked is not None
@@ -249,7 +249,7 @@ class SqliteStore(Store):
             sending.count(self._set_head, (aggregate, aggregate_id, version, hashed))
 
 
-_FIRST_LINKED = sqlite_rows.AUDIT.index("aggregate")
+_FIRST_LINKED = text_rows.AUDIT.index("aggregate")
 _LINKED = slice(_FIRST_LINKED, _FIRST_LINKED + 3)
 """Where an audit entry's row has the aggregate, its key and its version."""
 
@@ -270,7 +270,7 @@ class _Prepared:
         self.text = f"insert into {name} ({columns}) values ({places})"
         self._texts = [f"{self.text}{f', ({places})' * more}" for more in range(_ROWS_AT_ONCE)]
 
-    def insert(self, sending: InTurn, rows: list[SqliteRow]) -> None:
+    def insert(self, sending: InTurn, rows: list[TextRow]) -> None:
         """Insert rows, in their order; a few with one statement."""
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[first : first + _ROWS_AT_ONCE]
@@ -287,7 +287,7 @@ class PostgresStore(Store):
         super().__init__(tables, dialect)
         self._claim = CompiledSql(_claim(tables), dialect)
         self._looked_up_many = CompiledSql(_look_up_array(tables), dialect)
-        self._statements: dict[tuple[bool, bool, bool, str], DriverSql] = {}
+        self._statements: dict[tuple[bool, bool, bool, int | None, str], DriverSql] = {}
 
     def claim(
         self,
@@ -330,7 +330,20 @@ class PostgresStore(Store):
         commit: CommitAlong | None = None,
     ) -> None:
         """Write everything in one statement; see `Store.write`."""
-        self._write(connection, (entries,), began, claimed, enter, update, commit)
+        if commit is None or not fits_values(entries):
+            self._write(connection, (entries,), began, claimed, enter, update, commit)
+            return
+        rows = TextRows(entries)
+        [audit] = rows.audit()
+        enter(Step.MESSAGES)
+        outbox = rows.outbox()
+        enter(Step.RESULT)
+        values = value_parameters(rows.idempotency(), audit, body_of(audit), outbox)
+        values["began"] = began
+        if update is not None:
+            values.update(update.values)
+        statement = self._statement(claimed, False, update, True, len(outbox))
+        self._send(connection, statement, values, 1, commit)
 
     def look_up_many(self, connection: Connection, keys: Sequence[IdempotencyKey]) -> dict[str, StoredResult]:
         """Return what is stored, with the keys as one JSON array: the text stays short; see `Store.look_up_many`."""
@@ -364,20 +377,35 @@ class PostgresStore(Store):
         if update is not None:
             values.update(update.values)
         statement = self._statement(claimed, bool(personal), update, commit is not None)
+        self._send(connection, statement, values, len(many), commit)
+
+    def _send(
+        self, connection: Connection, statement: DriverSql, values: dict[str, Any], keys: int, commit: CommitAlong | None
+    ) -> None:
         parameters = statement.parameters(values)
         if commit is None:
-            _require_all(len(many), *sole_row(connection, statement.text, parameters))
+            _require_all(keys, *sole_row(connection, statement.text, parameters))
             return
         with commit:
             failed_by = _committed(commit, statement.text, parameters)
             if failed_by is not None:
-                _require_all(len(many), *failed_by)
+                _require_all(keys, *failed_by)
 
-    def _statement(self, claimed: bool, personal: bool, update: RowUpdate | None, fails: bool) -> DriverSql:
-        wanted = claimed, personal, fails, "" if update is None else update.text
+    def _statement(
+        self, claimed: bool, personal: bool, update: RowUpdate | None, fails: bool, messages: int | None = None
+    ) -> DriverSql:
+        wanted = claimed, personal, fails, messages, "" if update is None else update.text
         known = self._statements.get(wanted)
         if known is None:
-            known = write_sql(self.tables, self.dialect, claimed=claimed, personal=personal, update=update, fails=fails)
+            known = write_sql(
+                self.tables,
+                self.dialect,
+                claimed=claimed,
+                personal=personal,
+                update=update,
+                fails=fails,
+                messages=messages,
+            )
             self._statements[wanted] = known
         return known
 
