@@ -59,7 +59,7 @@ class UnchainedSqlite(store.SqliteStore):
         super().__init__(tables, dialect)
         self._audit = store._Prepared(tables.audit, dialect, text_rows.AUDIT)
 
-    def _chain(self, sending: InTurn, row: TextRow) -> None:
+    def _chain(self, sending: InTurn, row: TextRow, body: str) -> None:
         self._audit.insert(sending, [row])
 
 

@@ -100,8 +100,15 @@ class CompiledSelect(CompiledSql):
         self._types = [column.type for column in statement.selected_columns]
         self._received: list[Callable[[Any], Any] | None] | None = None
 
-    def row(self, connection: Connection, values: Mapping[str, Any]) -> list[Any] | None:
+    def row(
+        self, connection: Connection, values: Mapping[str, Any], meanwhile: Callable[[], None] | None = None
+    ) -> list[Any] | None:
         """Return the first row; None where there is none.
+
+        Args:
+            connection: In a transaction.
+            values: Of the parameters.
+            meanwhile: See `Pipeline.execute`; not called where the connection has no such way.
 
         Raises:
             DBAPIError: As SQLAlchemy raises it.
@@ -109,11 +116,11 @@ class CompiledSelect(CompiledSql):
         """
         parameters = self.parameters(values)
         if self._received is None:
-            row, codes = _executed(connection, self.text, parameters, _first_and_types)
+            row, codes = _executed(connection, self.text, parameters, _first_and_types, meanwhile=meanwhile)
             types = zip(self._types, codes, strict=True)
             self._received = [one.dialect_impl(self._dialect).result_processor(self._dialect, code) for one, code in types]
         else:
-            row = first_row(connection, self.text, parameters)
+            row = _executed(connection, self.text, parameters, _first, meanwhile=meanwhile)
         if row is None:
             return None
         return [value if process is None else process(value) for process, value in zip(self._received, row, strict=True)]
@@ -154,7 +161,15 @@ def commit_along(connection: Connection) -> Pipeline | None:
     return pipeline_of(connection)
 
 
-def commit_with(pipeline: Pipeline, connection: Connection, text: str, parameters: Any, refused: Callable[[], None]) -> None:
+def commit_with(
+    pipeline: Pipeline,
+    connection: Connection,
+    text: str,
+    parameters: Any,
+    *,
+    refused: Callable[[], None],
+    meanwhile: Callable[[], None],
+) -> None:
     """Execute a statement and commit, in one round trip; SQLAlchemy's transaction is still to be ended, which sends nothing then.
 
     Args:
@@ -163,12 +178,13 @@ def commit_with(pipeline: Pipeline, connection: Connection, text: str, parameter
         text: As for `first_row`.
         parameters: As for `first_row`.
         refused: See `Pipeline.execute`.
+        meanwhile: Likewise.
 
     Raises:
         DBAPIError: As SQLAlchemy raises it.
     """
     try:
-        pipeline.execute(text, parameters, commit=True, refused=refused)
+        pipeline.execute(text, parameters, commit=True, refused=refused, meanwhile=meanwhile)
     except BaseException as error:  # noqa: BLE001 - as below
         unofficial.raise_translated(connection, error, text, parameters, None)
 
@@ -208,14 +224,21 @@ def is_unheard(connection: Connection) -> bool:
     return not unofficial.is_heard(connection, "before_cursor_execute", "after_cursor_execute")
 
 
-def _executed(connection: Connection, text: str, parameters: Any, take: Callable[[Any], T], unwatched: bool | None = None) -> T:
+def _executed(
+    connection: Connection,
+    text: str,
+    parameters: Any,
+    take: Callable[[Any], T],
+    unwatched: bool | None = None,
+    meanwhile: Callable[[], None] | None = None,
+) -> T:
     if not (is_unwatched(connection) if unwatched is None else unwatched):
         with connection.exec_driver_sql(text, parameters) as result:
             return take(result)
     cursor: Any = None
     try:
         if (pipeline := pipeline_of(connection)) is not None:
-            cursor = pipeline.execute(text, parameters)
+            cursor = pipeline.execute(text, parameters, meanwhile=meanwhile)
         else:
             cursor = connection.connection.cursor()
             cursor.execute(text, parameters)

@@ -125,6 +125,7 @@ class Pipeline:
         *,
         commit: bool = False,
         refused: Callable[[], None] | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Answer:
         """Execute a statement in one round trip, with BEGIN where no transaction is open yet.
 
@@ -133,6 +134,7 @@ class Pipeline:
             parameters: Their values by name.
             commit: Whether COMMIT goes along.
             refused: Is called where the database refused the statement, so that COMMIT was not reached, before that is raised.
+            meanwhile: Is called when all is sent, while the database works on it. It doesn't fail, wait, or use the connection.
 
         Raises:
             psycopg.Error: From any of it. With COMMIT along, without a call of `refused`, it may be committed all the same.
@@ -145,7 +147,7 @@ class Pipeline:
             sent = _Sent(numbered, values, adapter.types, adapter.formats)
         libpq = self._libpq
         begins = libpq.transaction_status == _IDLE and not self.driver.autocommit
-        results, (fresh, place) = self._trip(partial(self._queue, sent, begins=begins, commit=commit))
+        results, (fresh, place) = self._trip(partial(self._queue, sent, begins=begins, commit=commit), meanwhile)
         if fresh is not None and len(results) >= place and results[place - 1].status == self._parts.done:
             self._prepared[sent.text, sent.types] = fresh
         for at, result in enumerate(results):
@@ -167,7 +169,7 @@ class Pipeline:
         if self._libpq.transaction_status != _IDLE:
             self._trip(lambda: self._libpq.send_query_params(b"ROLLBACK", None))
 
-    def _trip(self, queue: Callable[[], T]) -> tuple[list[Any], T]:
+    def _trip(self, queue: Callable[[], T], meanwhile: Callable[[], None] | None = None) -> tuple[list[Any], T]:
         """Return the results of what a function queues, as far as they came, and what it returned."""
         libpq = self._libpq
         results: list[Any] = []
@@ -175,7 +177,7 @@ class Pipeline:
         try:
             queued = queue()
             libpq.pipeline_sync()
-            self._wait(_answered(libpq, results, self._parts))
+            self._wait(_answered(libpq, results, self._parts, meanwhile))
         finally:
             try:
                 libpq.exit_pipeline_mode()
@@ -233,12 +235,14 @@ def _ends_plainly(dialect: Any) -> bool:
     )
 
 
-def _answered(libpq: Any, results: list[Any], parts: unofficial.PsycopgParts) -> _Trip:
+def _answered(libpq: Any, results: list[Any], parts: unofficial.PsycopgParts, meanwhile: Callable[[], None] | None) -> _Trip:
     """Send what is queued and collect the results, up to the end of the pipeline; psycopg waits wherever this yields."""
     while libpq.flush():
         ready = yield parts.wait_for_both
         if ready and ready & _READABLE:
             libpq.consume_input()
+    if meanwhile is not None:
+        meanwhile()
     while True:
         while libpq.is_busy():
             yield parts.wait_for_answer

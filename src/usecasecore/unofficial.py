@@ -32,6 +32,7 @@ __all__ = [
     "raise_translated",
     "settle",
     "take_for_ended",
+    "takes_no_part",
     "unknown_parts",
     "unknown_parts_of_psycopg",
 ]
@@ -63,6 +64,8 @@ def unknown_parts() -> tuple[str, ...]:
     found += ["RootTransaction.is_active"] if "is_active" not in getattr(RootTransaction, "__slots__", ()) else []
     session = Session()
     found += [f"Session.{name}" for name in ("_new", "_deleted") if not isinstance(getattr(session, name, None), dict)]
+    found += ["SessionTransaction._connections"] if not isinstance(getattr(session.begin(), "_connections", None), dict) else []
+    session.close()
     found += ["IdentityMap._modified"] if not isinstance(getattr(session.identity_map, "_modified", None), set) else []
     return tuple(found)
 
@@ -86,6 +89,12 @@ def alone_unwritten(session: Session, state: InstanceState[Any]) -> bool:
     """Say whether an object is all that a flush would look at. `Session.new`, `dirty` and `deleted` say the same by three new sets."""
     modified = session.identity_map._modified
     return len(modified) == 1 and state in modified and not session._new and not session._deleted
+
+
+def takes_no_part(session: Session) -> bool:
+    """Say whether a session has no connection in its transaction, so that closing it does nothing to the database."""
+    transaction = session.get_transaction()
+    return transaction is None or not transaction._connections
 
 
 def take_for_ended(connection: Connection) -> None:

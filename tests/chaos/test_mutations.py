@@ -125,7 +125,7 @@ def with_the_outbox_outside_of_the_transaction(patch: Patch, engine: Engine) -> 
             for one in entries.outbox:
                 row = one._asdict() | {
                     "command_id": entries.stored.command_id,
-                    "occurred_at": entries.created_at,
+                    "occurred_at": entries.said.created_at,
                     "headers": {},
                     "payload": {},
                 }

@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, Table, Text, Uuid, cast, create_engin
 
 from usecasecore.ledger import ledger_tables, text_rows
 from usecasecore.ledger.chain import entry_hash
-from usecasecore.ledger.entries import AuditEntry, Entries, IdempotencyKey, OutboxMessage, StoredResult
+from usecasecore.ledger.entries import AuditEntry, Entries, IdempotencyKey, OutboxMessage, Said, StoredResult
 from usecasecore.ledger.personal import PersonalValue
 from usecasecore.ledger.store import store_for
 from usecasecore.ledger.types import Instant
@@ -30,24 +30,8 @@ MUCH_LATER = datetime(2027, 2, 3, tzinfo=timezone(timedelta(hours=-5, minutes=-3
 def entries() -> Entries:
     """Return what a command leaves in which no two values of a row are the same, with more messages than go into one statement."""
     return Entries(
-        key=IdempotencyKey("acme", "user:ada", "CloseAccount", "the key"),
+        said=said(),
         stored=StoredResult(bytes(range(32)), COMMAND_ID, 7, "Closed", 3, '{"closed":true}'),
-        created_at=AT,
-        expires_at=LATER,
-        common={
-            "command_id": COMMAND_ID,
-            "use_case": "CloseAccount",
-            "tenant": "acme",
-            "actor": "user:ada",
-            "on_behalf_of": "user:grace",
-            "reason": "a reason, b\u00fct \u2603",
-            "command": '{"command":1}',
-            "request_id": "request",
-            "correlation_id": "correlation",
-            "causation_id": "causation",
-            "occurred_at": EARLIER,
-        },
-        headers='{"headers":1}',
         audit=(
             AuditEntry(UUID(int=1), "delete", "account", "4", 7, "life", "close", "open", "gone", '{"a":1}', '{"b":1}', 5),
             AuditEntry(UUID(int=2)),
@@ -62,6 +46,25 @@ def entries() -> Entries:
     )
 
 
+def said(**otherwise: Any) -> Said:
+    """Return what was said with the command."""
+    common = {
+        "command_id": COMMAND_ID,
+        "use_case": "CloseAccount",
+        "tenant": "acme",
+        "actor": "user:ada",
+        "on_behalf_of": "user:grace",
+        "reason": "a reason, b\u00fct \u2603",
+        "command": '{"command":1}',
+        "request_id": "request",
+        "correlation_id": "correlation",
+        "causation_id": "causation",
+        "occurred_at": EARLIER,
+    }
+    key = IdempotencyKey("acme", "user:ada", "CloseAccount", "the key")
+    return Said(key, COMMAND_ID, AT, LATER, {**common, **otherwise}, '{"headers":1}')
+
+
 def few() -> Entries:
     """Return likewise what a command leaves whose rows travel as values, with as many messages as may."""
     return entries()._replace(audit=entries().audit[:1], outbox=entries().outbox[:4], personal=())
@@ -70,7 +73,7 @@ def few() -> Entries:
 def least() -> Entries:
     """Return likewise what a command without an aggregate leaves that says nothing to nobody."""
     nobody = dict.fromkeys(("tenant", "on_behalf_of", "reason", "request_id", "causation_id"))
-    return few()._replace(common={**few().common, **nobody}, audit=(AuditEntry(UUID(int=2)),), outbox=())
+    return few()._replace(said=said(**nobody), audit=(AuditEntry(UUID(int=2)),), outbox=())
 
 
 @pytest.fixture(params=[entries, few, least])
@@ -127,8 +130,8 @@ def stored(connection: Connection, table: Table, order: str) -> list[dict[str, A
 
 
 def test_an_audit_entry_is_stored_in_its_columns(connection: Connection, left: Entries) -> None:
-    said = {**left.common, "key": "the key"}
-    assert stored(connection, LEDGER.audit, "id") == [{**said, **entry._asdict()} for entry in left.audit]
+    common = {**left.said.common, "key": "the key"}
+    assert stored(connection, LEDGER.audit, "id") == [{**common, **entry._asdict()} for entry in left.audit]
 
 
 def test_the_result_is_stored_under_its_key(connection: Connection) -> None:
@@ -139,15 +142,15 @@ def test_the_result_is_stored_under_its_key(connection: Connection) -> None:
 
 
 def test_a_message_is_stored_in_its_columns(connection: Connection, left: Entries) -> None:
-    said = {"command_id": COMMAND_ID, "tenant": left.common["tenant"], "headers": '{"headers":1}', "occurred_at": AT}
-    assert stored(connection, LEDGER.outbox, "id") == [{**said, **message._asdict()} for message in left.outbox]
+    common = {"command_id": COMMAND_ID, "tenant": left.said.common["tenant"], "headers": '{"headers":1}', "occurred_at": AT}
+    assert stored(connection, LEDGER.outbox, "id") == [{**common, **message._asdict()} for message in left.outbox]
 
 
 def test_a_personal_value_is_stored_in_its_columns(connection: Connection, left: Entries) -> None:
-    said = {"command_id": COMMAND_ID, "tenant": "acme"}
+    common = {"command_id": COMMAND_ID, "tenant": "acme"}
     first = {"field": "field", "subject": "the subject", "value": '"value"', "salt": b"\x07" * 32}
     second = {"field": "g", "subject": "h", "value": "1", "salt": b"\x08" * 32}
-    there = [{**said, **first}, {**said, **second}] if left.personal else []
+    there = [{**common, **first}, {**common, **second}] if left.personal else []
     assert stored(connection, LEDGER.personal, "field") == there
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.orm import Session
 
@@ -19,7 +20,8 @@ from tests.bank import BlockingRuntime
 from usecasecore import Runtime, driver, unofficial
 from usecasecore.errors import ConstraintViolated, ContractViolation, IdempotencyKeyReused, TransactionEnded, TransitionNotAllowed
 from usecasecore.pipeline import Pipeline, pipeline_of
-from usecasecore.steps import watch
+from usecasecore.runtime.changes import Changes
+from usecasecore.steps import Step, watch
 
 pytestmark = pytest.mark.postgresql
 
@@ -227,6 +229,31 @@ def test_the_statement_that_was_used_longest_ago_makes_way(one: Connection) -> N
         assert number(one, f"select {more} + %(a)s::int", a=10) == 10 + more
     assert known_to_the_server(one) == ["usecasecore_1", "usecasecore_3"]
     assert number(one, "select 2 + %(a)s::int", a=10) == 12
+
+
+def test_while_the_database_works_there_is_time_for_something_else(one: Connection) -> None:
+    at_work: list[Any] = []
+    watching = create_engine(one.engine.url)
+
+    def look() -> None:
+        time.sleep(0.05)
+        with watching.connect() as other:
+            wanted = "select state from pg_stat_activity where query = 'select pg_sleep(0.2)'"
+            at_work.append(other.exec_driver_sql(wanted).scalar_one())
+
+    pipeline_on(one).execute("select pg_sleep(0.2)", None, meanwhile=look)
+    watching.dispose()
+    assert at_work == ["active"]
+
+
+def test_there_is_time_once_even_where_the_statement_is_sent_again(one: Connection) -> None:
+    pipeline, times = pipeline_on(one), []
+    for _ in range(2):
+        answer = pipeline.execute("select %(a)s::int", {"a": 1}, meanwhile=lambda: times.append(1))
+        assert answer.fetchone() == (1,)
+        pipeline.driver.execute("deallocate all")
+        pipeline.driver.rollback()
+    assert times == [1, 1]
 
 
 @pytest.mark.parametrize(("setting", "value"), [("prepare_threshold", None), ("prepared_max", 0)])
@@ -494,21 +521,25 @@ def test_a_commit_that_fails_is_told_as_what_it_is(engine_with: Callable[..., En
     engine = engine_with()
     runtime = bank(engine)
     account_id = account(runtime)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "create function refuse() returns trigger language plpgsql as "
-            "$$ begin raise exception 'too late' using errcode = '23514'; end $$"
-        )
-        connection.exec_driver_sql(
-            "create constraint trigger late after update on accounts deferrable initially deferred "
-            "for each row execute function refuse()"
-        )
+    at_the_commit(engine, "raise exception 'too late' using errcode = '23514'")
     before = trail(engine)
     with sent() as seen, pytest.raises(ConstraintViolated):
         runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
     assert seen.commits == [False, True]
     assert (balance(engine), trail(engine)) == (0, before)
     assert is_as_it_was(engine)
+
+
+def at_the_commit(engine: Engine, what: str) -> None:
+    """Have the server do something at the commit of whoever has updated an account."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"create function late() returns trigger language plpgsql as $$ begin {what}; return null; end $$"
+        )
+        connection.exec_driver_sql(
+            "create constraint trigger late after update on accounts deferrable initially deferred "
+            "for each row execute function late()"
+        )
 
 
 @pytest.mark.parametrize("when", ["before_commit", "after_commit"])
@@ -581,6 +612,84 @@ def test_what_is_left_dirty_by_a_flush_is_flushed_before_the_commit(engine_with:
     assert not any(seen.commits)
     with engine.connect() as connection:
         assert connection.exec_driver_sql("select owner from accounts").scalar_one() == "renamed"
+
+
+def test_what_was_loaded_is_let_go_while_the_database_commits(engine_with: Callable[..., Engine]) -> None:
+    engine, kept = engine_with(), Kept()
+    runtime = bank(engine, kept.put_in)
+    account_id = account(runtime)
+    with sent() as seen:
+        runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
+    assert seen.commits == [False, True]
+    [one] = kept.accounts
+    state = inspect(one)
+    assert (state.detached, state.modified, one.balance) == (True, False, 5)
+
+
+def test_who_listens_to_objects_that_are_let_go_hears_of_it_when_it_is_committed(engine_with: Callable[..., Engine]) -> None:
+    engine, other, kept = engine_with(), engine_with(), Kept()
+    runtime = bank(engine, kept.put_in)
+    account_id = account(runtime)
+    at_the_commit(engine, "perform pg_sleep(0.3)")
+    seen_then: list[int] = []
+
+    def look(_session: Session, _object: Any) -> None:
+        seen_then.append(balance(other))
+
+    event.listen(Session, "persistent_to_detached", look)
+    try:
+        with sent() as seen:
+            runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
+    finally:
+        event.remove(Session, "persistent_to_detached", look)
+    assert seen.commits == [False, True]
+    assert seen_then == [5]
+
+
+class Kept:
+    """Keeps what a use case got, beyond its end."""
+
+    def __init__(self) -> None:
+        self.accounts: list[Account] = []
+
+    def put_in(self, command: Deposit, account: Account, context: Any) -> None:
+        put_in(command, account, context)
+        self.accounts.append(account)
+
+
+def test_a_session_that_has_asked_the_database_takes_part_in_the_commit(engine_with: Callable[..., Engine]) -> None:
+    def look(command: Deposit, account: Account, context: Any) -> None:
+        put_in(command, account, context)
+        assert context.session.execute(text("select 1")).scalar_one() == 1
+
+    engine = engine_with()
+    runtime = bank(engine, look)
+    account_id = account(runtime)
+    with sent() as seen:
+        runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
+    assert seen.commits[-1]
+    assert balance(engine) == 5
+    assert is_as_it_was(engine)
+
+
+def test_what_fails_before_its_time_fails_in_its_time(
+    engine_with: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_with()
+    runtime = bank(engine)
+    account_id = account(runtime)
+    steps_then: list[Any] = []
+
+    def fail(self: Changes) -> str:
+        steps_then.append(self.session.step)
+        raise LookupError("nothing is known")
+
+    monkeypatch.setattr(Changes, "_headers", fail)
+    with pytest.raises(LookupError, match="nothing is known"):
+        runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
+    assert steps_then == [Step.LOAD, Step.AUDIT]
+    assert balance(engine) == 0
+    assert is_as_it_was(engine)
 
 
 def test_several_commands_in_one_transaction_commit_once_at_its_end(engine_with: Callable[..., Engine]) -> None:

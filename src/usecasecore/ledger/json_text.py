@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic_core import to_json, to_jsonable_python
 
-__all__ = ["NotStorable", "canonical", "canonical_of_any", "jsonable"]
+__all__ = ["NotStorable", "canonical", "canonical_of_any", "canonical_of_texts", "jsonable"]
 
 _INT64 = 2**63
 _PLAIN_JSON: frozenset[type] = frozenset({type(None), int, str})
@@ -70,6 +70,16 @@ def canonical_of_any(value: dict[str, list[Any]]) -> str:
         if text is not None:
             return text
     return canonical(jsonable(value), depth=100, items=1_000_000)
+
+
+def canonical_of_texts(value: dict[str, str]) -> str:
+    """Return `canonical` of an object of texts.
+
+    Raises:
+        NotStorable: As `canonical`.
+    """
+    text = _text_of_plain(value)
+    return canonical(value) if text is None else text
 
 
 def check_text(value: str) -> str | None:

@@ -225,8 +225,8 @@ class SqliteStore(Store):
     def _write(self, sending: InTurn, many: Sequence[Entries], enter: Enter) -> None:
         commands = [TextRows(entries) for entries in many]
         for rows in commands:
-            for row in rows.audit():
-                self._chain(sending, row)
+            for row, body in rows.audit():
+                self._chain(sending, row, body)
         enter(Step.MESSAGES)
         for rows in commands:
             self._personal.insert(sending, rows.personal())
@@ -235,16 +235,14 @@ class SqliteStore(Store):
         self._idempotency.insert(sending, [rows.idempotency() for rows in commands])
         sending.done()
 
-    def _chain(self, sending: InTurn, row: TextRow) -> None:
+    def _chain(self, sending: InTurn, row: TextRow, body: str) -> None:
         aggregate, aggregate_id, version = row[_LINKED]
         linked = sending.row(self._link, (aggregate, aggregate_id))
         assert linked is not None
         recorded_at, head = linked
         previous = head or GENESIS
-        # What is hashed is what is stored, made once.
-        stored = (*row, recorded_at)
-        hashed = hash_of_body(previous, body_of(stored).encode())
-        sending.count(self._audit.text, (*stored, HASH_VERSION, previous, hashed))
+        hashed = hash_of_body(previous, f"{body}{body_of((recorded_at,))}".encode())
+        sending.count(self._audit.text, (*row, recorded_at, HASH_VERSION, previous, hashed))
         if aggregate is not None:
             sending.count(self._set_head, (aggregate, aggregate_id, version, hashed))
 
@@ -334,11 +332,11 @@ class PostgresStore(Store):
             self._write(connection, (entries,), began, claimed, enter, update, commit)
             return
         rows = TextRows(entries)
-        [audit] = rows.audit()
+        [(audit, body)] = rows.audit()
         enter(Step.MESSAGES)
         outbox = rows.outbox()
         enter(Step.RESULT)
-        values = value_parameters(rows.idempotency(), audit, body_of(audit), outbox)
+        values = value_parameters(rows.idempotency(), audit, body, outbox)
         values["began"] = began
         if update is not None:
             values.update(update.values)
@@ -476,28 +474,25 @@ def _insert(table: Table, json_is_a_type: bool = False) -> Insert:
 
 def _idempotency_row(entries: Entries) -> dict[str, Any]:
     return {
-        "tenant": entries.key.tenant,
-        "actor": entries.key.actor,
-        "use_case": entries.key.use_case,
-        "key": entries.key.key,
+        **entries.said.key._asdict(),
         "fingerprint": entries.stored.fingerprint,
         "command_id": entries.stored.command_id,
         "version": entries.stored.version,
         "result_type": entries.stored.result_type,
         "result_version": entries.stored.result_version,
         "result": entries.stored.result,
-        "created_at": entries.created_at,
-        "expires_at": entries.expires_at,
+        "created_at": entries.said.created_at,
+        "expires_at": entries.said.expires_at,
     }
 
 
 def _audit_rows(entries: Entries) -> list[dict[str, Any]]:
-    common = {**entries.common, "key": entries.key.key}
+    common = {**entries.said.common, "key": entries.said.key.key}
     return [{**common, **entry._asdict()} for entry in entries.audit]
 
 
 def _personal_rows(entries: Entries) -> list[dict[str, Any]]:
-    common = {"command_id": entries.stored.command_id, "tenant": entries.key.tenant}
+    common = {"command_id": entries.stored.command_id, "tenant": entries.said.key.tenant}
     return [
         {**common, "field": one.field, "subject": one.subject, "value": one.value, "salt": one.salt} for one in entries.personal
     ]
@@ -506,9 +501,9 @@ def _personal_rows(entries: Entries) -> list[dict[str, Any]]:
 def _outbox_rows(entries: Entries) -> list[dict[str, Any]]:
     common = {
         "command_id": entries.stored.command_id,
-        "tenant": entries.common["tenant"],
-        "headers": entries.headers,
-        "occurred_at": entries.created_at,
+        "tenant": entries.said.common["tenant"],
+        "headers": entries.said.headers,
+        "occurred_at": entries.said.created_at,
     }
     return [{**common, **message._asdict()} for message in entries.outbox]
 

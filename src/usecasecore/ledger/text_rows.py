@@ -7,10 +7,9 @@ turns them into its types (see `write_sql`).
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, TypeAlias
 
-from usecasecore.ledger.chain import FIELDS, instant_text
+from usecasecore.ledger.chain import FIELDS, body_of, instant_text
 from usecasecore.ledger.entries import Entries
 
 __all__ = ["AUDIT", "IDEMPOTENCY", "OUTBOX", "PERSONAL", "TextRow", "TextRows"]
@@ -56,41 +55,41 @@ PERSONAL = ("command_id", "tenant", "field", "subject", "value", "salt")
 class TextRows:
     """The rows of one command."""
 
-    __slots__ = ("_command_id", "_entries", "_now", "_now_text")
+    __slots__ = ("_entries", "_texts")
 
     def __init__(self, entries: Entries) -> None:
-        self._entries, self._now = entries, entries.created_at
-        self._command_id, self._now_text = entries.stored.command_id.hex, instant_text(self._now)
+        self._entries, self._texts = entries, entries.said.texts()
 
-    def audit(self) -> list[TextRow]:
-        """Return the audit entries, with the columns `AUDIT`."""
-        common = self._entries.common
-        asked = self._command_id, common["use_case"], self._entries.key.key, common["tenant"], common["actor"]
-        reasons, command = (common["on_behalf_of"], common["reason"]), common["command"]
-        causes = common["request_id"], common["correlation_id"], common["causation_id"], self._text(common["occurred_at"])
-        rows: list[TextRow] = []
+    def audit(self) -> list[tuple[TextRow, str]]:
+        """Return the audit entries, with the columns `AUDIT`, and what these columns are in the body of each."""
+        texts, command = self._texts, self._entries.said.common["command"]
+        rows: list[tuple[TextRow, str]] = []
         for one in self._entries.audit:
             id_, kind, aggregate, key, version, lifecycle, trigger, source, dest, changes, detail, messages = one
-            moved = kind, lifecycle, trigger, source, dest
-            said = command, changes, detail, messages
-            rows.append((id_.hex, *asked, *reasons, aggregate, key, version, *moved, *said, *causes))
+            id_text = id_.hex
+            about = aggregate, key, version, kind, lifecycle, trigger, source, dest
+            done = changes, detail, messages
+            row = (id_text, *texts.asked, *about, command, *done, *texts.causes)
+            body = f"32:{id_text}{texts.asked_body}{body_of(about)}{texts.command_body}{body_of(done)}{texts.causes_body}"
+            rows.append((row, body))
         return rows
 
     def idempotency(self) -> TextRow:
         """Return the row of the key and of the result, with the columns `IDEMPOTENCY`."""
         fingerprint, _, *result = self._entries.stored
-        instants = self._now_text, self._text(self._entries.expires_at)
-        return (*self._entries.key, fingerprint, self._command_id, *result, *instants)
+        texts = self._texts
+        return (*self._entries.said.key, fingerprint, texts.command_id, *result, texts.created_at, texts.expires_at)
 
     def outbox(self) -> list[TextRow]:
         """Return the events and jobs, with the columns `OUTBOX`."""
-        shared = self._command_id, self._entries.common["tenant"], self._entries.headers, self._now_text
-        return [(id_.hex, *message, self._text(available_at), *shared) for id_, *message, available_at in self._entries.outbox]
+        said, now = self._entries.said, self._texts.created_at
+        shared = self._texts.command_id, said.common["tenant"], said.headers, now
+        return [
+            (id_.hex, *message, now if available_at is said.created_at else instant_text(available_at), *shared)
+            for id_, *message, available_at in self._entries.outbox
+        ]
 
     def personal(self) -> list[TextRow]:
         """Return the personal values, with the columns `PERSONAL`."""
-        shared = self._command_id, self._entries.key.tenant
+        shared = self._texts.command_id, self._entries.said.key.tenant
         return [(*shared, one.field, one.subject, one.value, one.salt) for one in self._entries.personal]
-
-    def _text(self, instant: datetime) -> str:
-        return self._now_text if instant is self._now else instant_text(instant)

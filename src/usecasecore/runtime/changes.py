@@ -14,8 +14,8 @@ from usecasecore import steps
 from usecasecore.context import ExecutionContext, FiredTransition
 from usecasecore.errors import ContractViolation, Undeclared, WrongResult
 from usecasecore.ids import uuid7
-from usecasecore.ledger.entries import AuditEntry, Entries, EntryKind, OutboxMessage, StoredResult
-from usecasecore.ledger.json_text import NotStorable, canonical, canonical_of_any, jsonable
+from usecasecore.ledger.entries import AuditEntry, Entries, EntryKind, OutboxMessage, Said, StoredResult
+from usecasecore.ledger.json_text import NotStorable, canonical, canonical_of_any, canonical_of_texts, jsonable
 from usecasecore.ledger.transitions import FURTHER_TRANSITIONS, as_json, event_payload
 from usecasecore.lifecycle import Lifecycle, grant_delete, set_version
 from usecasecore.messages import REDACTED, Command, DomainEvent, Job, Result, json_of
@@ -142,6 +142,7 @@ class Changes:
     touched: list[Touched] = field(default_factory=list)
     sent: list[_Sent] = field(default_factory=list)
     subject: Any = None
+    said: Said | None = None
 
     def context(self) -> ExecutionContext:
         """Return what user code gets to see."""
@@ -417,7 +418,7 @@ class Changes:
         call = self.call
         outbox = self._outbox()
         return Entries(
-            key=call.scoped_key,
+            said=self._said_now(),
             stored=StoredResult(
                 call.fingerprint,
                 call.command_id,
@@ -426,14 +427,24 @@ class Changes:
                 self.plan.result.result_version,
                 self.text_of(result),
             ),
-            created_at=call.now,
-            expires_at=call.now + self.plan.keep_results,
-            common=self.common(),
-            headers=self._headers(),
             audit=tuple(self._audit(detail, len(outbox))),
             outbox=tuple(outbox),
             personal=call.personal,
         )
+
+    def prepare(self) -> None:
+        """Make what `entries` needs and is known before anything is decided. Never fails: what does will do so in its time."""
+        try:
+            self.said = self._said_now()
+            self.said.texts()
+        except Exception:  # noqa: BLE001 - `entries` does it again, where it is somebody's turn to hear of it
+            self.said = None
+
+    def _said_now(self) -> Said:
+        if self.said is not None:
+            return self.said
+        call = self.call
+        return Said(call.scoped_key, call.command_id, call.now, call.now + self.plan.keep_results, self.common(), self._headers())
 
     def common(self) -> dict[str, Any]:
         """Return the columns that audit entries and attempts share."""
@@ -544,7 +555,7 @@ class Changes:
             "correlation_id": self._correlation_id(),
             "causation_id": self.call.command_text,
         }
-        return canonical({name: value for name, value in headers.items() if value is not None})
+        return canonical_of_texts({name: value for name, value in headers.items() if value is not None})
 
     def _outbox(self) -> list[OutboxMessage]:
         messages = [self._automatic(one, made) for one in self.touched for made in one.moves]

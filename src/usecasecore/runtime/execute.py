@@ -54,13 +54,15 @@ def execute(plan: Plan, call: Call, session: CommandSession, lock_timeout: str, 
     connection = session.hold()  # on SQLite it waits here for the write lock
     if plan.scopes:
         lock_scopes(connection, plan.scopes, call.command, lock_timeout)
+    changes = Changes(plan, call, session, join)
+    session.meanwhile = changes.prepare
     found = plan.loader.load(session, call, lock_timeout)
+    session.meanwhile = None
     if isinstance(found, StoredResult):
         if steps.Replay in steps.wanted:
             session.tell(steps.Replay(found.command_id))
         session.leave()
         return replay(plan, call, found)
-    changes = Changes(plan, call, session, join)
     context = changes.context()
     result = decide(plan, call, session, changes, context, found)
     return _record(plan, call, session, changes, context, found, result)
@@ -216,12 +218,12 @@ def _record(
     update = None if folded is None else folded.update
     if steps.Record in steps.wanted:
         session.tell(steps.Record(entries))
-    commit = session.committing_along()
+    commit = session.committing_along(None if folded is None else folded.settle)
     plan.store.write(
         session.held, entries, began=found.began, claimed=found.claimed, enter=session.enter, update=update, commit=commit
     )
-    if folded is not None:
-        folded.settle()
     if commit is None:
+        if folded is not None:
+            folded.settle()
         session.leave()
     return Outcome(result, call.key, False, version, call.command_id)

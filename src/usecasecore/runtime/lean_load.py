@@ -10,7 +10,7 @@ is with inheritance, relationships that load at once, `column_property`, listene
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Select, Table, select
@@ -85,14 +85,22 @@ class LeanLoad:
         """Say whether nobody would notice that the session didn't load it."""
         return LeanLoad.is_unnoticed(self._mapper, session, connection)
 
-    def row(self, session: Session, connection: Connection, parameters: dict[str, Any]) -> FoundRow | None:
+    def row(
+        self, session: Session, connection: Connection, parameters: dict[str, Any], meanwhile: Callable[[], None] | None = None
+    ) -> FoundRow | None:
         """Return the row; None where there is none.
+
+        Args:
+            session: For the object.
+            connection: In a transaction.
+            parameters: Of the statement.
+            meanwhile: See `Pipeline.execute`; not called where the connection has no such way.
 
         Raises:
             DBAPIError: As SQLAlchemy raises it.
             Exception: Whatever a type raises that can't hold its value.
         """
-        values = self._select.row(connection, parameters)
+        values = self._select.row(connection, parameters, meanwhile)
         if values is None:
             return None
         held = dict(zip(self._names, values, strict=False))

@@ -214,7 +214,8 @@ class Loader:
         try:
             connection = session.held
             if query.lean is not None and query.lean.is_right_for(session, connection):
-                found = query.lean.row(session, connection, parameters)
+                meanwhile, session.meanwhile = session.meanwhile, None
+                found = query.lean.row(session, connection, parameters, meanwhile)
                 if found is None or found.aggregate is not None:
                     return found
             row = session.execute(query.statement, parameters).one_or_none()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn
 from uuid import UUID
@@ -40,6 +40,7 @@ class CommandSession(Session):
         policy_failure: What the policy failed with when it was last asked; None where it answered.
         committed: Whether its transaction, or its part of the caller's, is.
         discarded: Whether the connection is given back.
+        meanwhile: What to do while the database looks for the command's row; None where that is done, or not wanted.
         in_hand: The aggregates that running commands have loaded; more than one command's where one runs inside of another.
     """
 
@@ -56,13 +57,14 @@ class CommandSession(Session):
         self.caller: Session | None = None
         self.seen_version: int | None = None
         self.policy_failure: Exception | None = None
+        self.meanwhile: Callable[[], None] | None = None
         self.in_hand: list[object] = []
         self._is_own = isinstance(bind, Engine)
         self._held: Connection | None = None
         self._alone: Connection | None = None
         self._committing: Connection | None = None
         self._commit_timeout: float | None = None
-        self._commit_went_along = False
+        self._commit_went_along = self._parted = False
         self.committed = False
         self.discarded = False
         self._flushed = False
@@ -172,14 +174,24 @@ class CommandSession(Session):
         """Allow the command that begins now to commit with its last statement; see `finish`."""
         self._commit_timeout = timeout
 
-    def committing_along(self) -> CommitAlong | None:
-        """Return what commits with the next statement, where that is the last and nobody would notice the difference; else None."""
+    def committing_along(self, settle: Callable[[], None] | None) -> CommitAlong | None:
+        """Return what commits with the next statement, where that is the last and nobody would notice the difference; else None.
+
+        Args:
+            settle: Makes the session's object what it is after a flush; called when the statement is sent.
+        """
         if self._commit_timeout is None or Step.RESULT in steps.wanted or not self._is_own or self.dispatch.before_commit:
             return None
         if self._flushed and (self.new or self.dirty or self.deleted):
             return None
         pipeline = commit_along(self.held)
-        return None if pipeline is None else _CommitAlong(self, pipeline, self._commit_timeout)
+        return None if pipeline is None else _CommitAlong(self, pipeline, self._commit_timeout, settle)
+
+    def _part(self) -> None:
+        """Close the session while the database commits, where it has no part in that, and nobody would notice."""
+        if not self._is_told_of_commits() and not self.dispatch.persistent_to_detached and unofficial.takes_no_part(self):
+            super().close()
+            self._parted = True
 
     def _commit_not_reached(self) -> None:
         self.step, self._committing, self.commit_sent_at = Step.RESULT, None, None
@@ -237,8 +249,9 @@ class CommandSession(Session):
             elif not self.committed and self._held is not None and self._is_own:
                 _roll_back_lightly(self._held)
             # A connection that is already dead can't roll back; the pool drops it.
-            with suppress(DBAPIError):
-                super().close()
+            if not self._parted:
+                with suppress(DBAPIError):
+                    super().close()
             if self._alone is not None:
                 with suppress(DBAPIError):
                     self._alone.close()
@@ -310,10 +323,10 @@ class _Lent:
 class _CommitAlong:
     """See `CommandSession.committing_along`. Not a generator either."""
 
-    __slots__ = ("_pipeline", "_session", "_timeout", "_watched")
+    __slots__ = ("_pipeline", "_session", "_settle", "_timeout", "_watched")
 
-    def __init__(self, session: CommandSession, pipeline: Pipeline, timeout: float) -> None:
-        self._session, self._pipeline, self._timeout = session, pipeline, timeout
+    def __init__(self, session: CommandSession, pipeline: Pipeline, timeout: float, settle: Callable[[], None] | None) -> None:
+        self._session, self._pipeline, self._timeout, self._settle = session, pipeline, timeout, settle
 
     def __enter__(self) -> _CommitAlong:
         self._watched = self._session._begin_commit(self._timeout)
@@ -321,7 +334,14 @@ class _CommitAlong:
 
     def send(self, text: str, parameters: Any) -> None:
         session = self._session
-        commit_with(self._pipeline, session.held, text, parameters, session._commit_not_reached)
+        refused = session._commit_not_reached
+        commit_with(self._pipeline, session.held, text, parameters, refused=refused, meanwhile=self._meanwhile)
+
+    def _meanwhile(self) -> None:
+        # If it fails all the same, nobody sees the session or its objects again.
+        if self._settle is not None:
+            self._settle()
+        self._session._part()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         commit_watch.end(self._watched)

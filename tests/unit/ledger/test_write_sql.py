@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import asyncpg, psycopg
 
 from usecasecore import uuid7
 from usecasecore.ledger import ledger_tables
-from usecasecore.ledger.entries import AuditEntry, Entries, IdempotencyKey, OutboxMessage, StoredResult
+from usecasecore.ledger.entries import AuditEntry, Entries, IdempotencyKey, OutboxMessage, Said, StoredResult
 from usecasecore.ledger.personal import PersonalValue
 from usecasecore.ledger.text_rows import AUDIT as TRAIL
 from usecasecore.ledger.text_rows import TextRows
@@ -42,8 +42,8 @@ def test_a_parameter_that_is_named_twice_is_sent_twice_where_the_driver_counts_t
 
 def test_the_text_with_values_names_every_parameter_that_it_gets_and_no_other() -> None:
     rows = TextRows(left(messages=2))
-    [audit] = rows.audit()
-    values = value_parameters(rows.idempotency(), audit, "body", rows.outbox())
+    [(audit, body)] = rows.audit()
+    values = value_parameters(rows.idempotency(), audit, body, rows.outbox())
     text = write_sql(ledger_tables(), psycopg.dialect(), claimed=False, personal=False, messages=2).text  # type: ignore[no-untyped-call]  # as above
     assert set(re.findall(r"%\((\w+)\)s", text)) == {*values, "began"}
 
@@ -67,14 +67,10 @@ def left(*, messages: int) -> Entries:
     """Return what a command with one audit entry leaves."""
     now = datetime.now(UTC)
     message = OutboxMessage(uuid7(), "event", "opened", 1, None, None, None, 0, "{}", now)
-    common = dict.fromkeys((*TRAIL, "occurred_at"))
+    command_id, common = uuid7(), {**dict.fromkeys(TRAIL), "occurred_at": now}
     return Entries(
-        key=IdempotencyKey("", "a", "Open", "k"),
-        stored=StoredResult(b"", uuid7(), None, "Opened", 1, "{}"),
-        created_at=now,
-        expires_at=now,
-        common={**common, "occurred_at": now},
-        headers="{}",
+        said=Said(IdempotencyKey("", "a", "Open", "k"), command_id, now, now, common, "{}"),
+        stored=StoredResult(b"", command_id, None, "Opened", 1, "{}"),
         audit=(AuditEntry(uuid7()),),
         outbox=(message,) * messages,
     )
