@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from usecasecore.application import Application
 from usecasecore.context import ANONYMOUS, Actor, Clock, Outcome
@@ -41,6 +39,8 @@ from usecasecore.usecase import UseCase
 
 try:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+    from usecasecore.greenlets import Greenlets
 except ImportError as error:
     raise ImportError('AsyncRuntime needs greenlet: pip install "usecasecore[asyncio]"') from error
 
@@ -84,8 +84,7 @@ class AsyncRuntime:
         self.asynchronous_commit = asynchronous_commit
         self._shell = Shell(engine.sync_engine, application, clock, limits, ledger_schema, tenancy, fold_updates)
         self._commands = AsyncEngine(command_engine(engine.sync_engine, self._shell.limits))
-        # Never used itself: SQLAlchemy's public way to start a greenlet, without a session of both kinds for each command.
-        self._greenlets = AsyncSession(self._commands)
+        self._greenlets = Greenlets()
         self._actions = ActionTable(self._shell.plans, application.policy)
         self._create = create
         self._checked = False
@@ -338,11 +337,11 @@ class AsyncRuntime:
             while True:
                 session = ReadingSession(self.engine.sync_engine)
                 try:
-                    return await self._in_greenlet(partial(question.ask, session))
+                    return await self._greenlets.run(question.ask, session)
                 except Exception as error:  # noqa: BLE001 - raised below, or asked again
                     decision = after_failure(question, error, session)
                 finally:
-                    await asyncio.shield(self._in_greenlet(session.discard))
+                    await asyncio.shield(self._greenlets.run(session.discard))
                 if isinstance(decision, Exception):
                     raise decision
                 await asyncio.sleep(decision)
@@ -354,13 +353,13 @@ class AsyncRuntime:
             while True:
                 session = CommandSession(self._commands.sync_engine)
                 try:
-                    return await self._greenlets.run_sync(_run, work, session)
+                    return await self._greenlets.run(_run, work, session)
                 except Exception as error:  # noqa: BLE001 - raised below, or the work is done again
                     decision = self._shell.decide(work.last, work.retry, error, session)
                 finally:
                     if not session.discarded:
                         # A second cancellation must not leave the connection with a transaction in it.
-                        await asyncio.shield(self._in_greenlet(session.discard))
+                        await asyncio.shield(self._greenlets.run(session.discard))
                 if isinstance(decision, Exception):
                     if work.recorded:
                         await self._record(work.last, decision, session)
@@ -368,9 +367,6 @@ class AsyncRuntime:
                 if session.step is Step.COMMIT:
                     work.ask_the_key()
                 await asyncio.sleep(decision)
-
-    async def _in_greenlet(self, function: Callable[[], T]) -> T:
-        return await self._greenlets.run_sync(lambda _: function())
 
     async def _record(self, run: tuple[Plan, Call] | None, failure: Exception, session: CommandSession) -> None:
         if run is None or not self._shell.is_recorded(failure):
@@ -391,7 +387,7 @@ async def _each(commands: Iterable[Command[Any]] | AsyncIterable[Command[Any]]) 
             yield command
 
 
-def _run(_greenlet: Session, work: Work[T], session: CommandSession) -> T:
+def _run(work: Work[T], session: CommandSession) -> T:
     done = work.run(session)
     if session.committed:
         session.discard()  # nothing is rolled back, so it needs no shield: a task and a greenlet less
