@@ -176,6 +176,20 @@ def test_a_cancellation_with_the_answer_there_already_leaves_the_connection_usab
 
 
 @pytest.mark.usefixtures("asleep")
+def test_a_second_cancellation_in_the_same_turn_changes_nothing(postgres_url: str) -> None:
+    async def scenario(connection: AsyncConnection) -> None:
+        asked = asyncio.ensure_future(connection.run_sync(fetched, "select pg_sleep(60)"))
+        await asyncio.sleep(0.1)
+        assert [asked.cancel(), asked.cancel()] == [True, True]
+        assert (await asyncio.wait([asked], timeout=30))[0]
+        assert asked.cancelled()
+        await connection.run_sync(lambda one: piped(one).roll_back())
+        assert await connection.run_sync(fetched, "select 2") == (2,)
+
+    on_a_connection(postgres_url, scenario)
+
+
+@pytest.mark.usefixtures("asleep")
 def test_a_time_limit_of_asyncio_s_ends_the_wait(postgres_url: str) -> None:
     async def scenario(connection: AsyncConnection) -> None:
         with pytest.raises(TimeoutError):
