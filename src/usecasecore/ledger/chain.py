@@ -8,7 +8,7 @@ NULL. JSON columns go in as the text that is stored. Then
 
 where the previous hash is that of the same aggregate's entry before, and 32 zero bytes for the first entry and for entries
 without an aggregate. PostgreSQL computes it inside of the statement that writes the entry, where alone its clock and the head
-can be read under the lock: it gets the body but for its last field, which is that clock's. On SQLite `entry_hash` does, and
+can be read under the lock: of a single command it gets the body but for its last field, which is that clock's. On SQLite `entry_hash` does, and
 verification makes the whole body in SQL of what is stored. `body` and `body_sql` must agree, and
 neither may ever change for a version that was written: `tests/golden/audit_hash.json` holds them to that. A new column of the
 audit table that has to be protected makes a new version.
@@ -38,6 +38,7 @@ __all__ = [
     "hash_of_body",
     "hash_sql",
     "instant_text",
+    "part_sql",
     "unstamped_body",
 ]
 
@@ -140,8 +141,20 @@ def body_sql(table: Table, dialect: str, row: str, fields: tuple[str, ...] = FIE
         row: The name under which the entry's columns are found.
         fields: For a part of the body: the fields of it.
     """
-    parts = (_part_sql(table.c[name].type, f'{row}."{name}"', dialect, _USUAL.get(name)) for name in fields)
-    return " || ".join(f"coalesce({part}, '-')" for part in parts)
+    return " || ".join(part_sql(table, dialect, name, f'{row}."{name}"') for name in fields)
+
+
+def part_sql(table: Table, dialect: str, name: str, column: str) -> str:
+    """Return the SQL expression for what one field adds to the body.
+
+    Args:
+        table: As for `body_sql`.
+        dialect: Likewise.
+        name: The field.
+        column: The expression of its value.
+    """
+    part = _part_sql(table.c[name].type, column, dialect, _USUAL.get(name))
+    return f"coalesce({part}, '-')"
 
 
 def hash_sql(previous: str, content: str) -> str:

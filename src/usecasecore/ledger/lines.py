@@ -2,19 +2,21 @@
 
 How it works. A command of a batch changes one aggregate of one class, so that it leaves one audit entry and messages about that
 aggregate; and all were asked for at once, by one actor. What that makes the same is in `Shared` and is sent once, what differs
-is a `Line`. Both say the same as `Entries`, a tenth as long. Texts that name the command's id have `MARK` in its place.
+is a `Line`. Of the transitions there are but a few different ones: each is a `Move`, which lines name by its place. All of it says
+the same as `Entries`, a tenth as long. Texts that name the command's id have `MARK` in its place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 from uuid import uuid4
 
 from usecasecore.ledger.chain import instant_text
 
-__all__ = ["MARK", "Bodies", "Line", "Lines", "MessageLine", "Shared"]
+__all__ = ["MARK", "Bodies", "Line", "Lines", "MessageLine", "Move", "Shared"]
 
 MARK = f"usecasecore-{uuid4().hex}"
 """Stands for the id of a command. Of this process, so that no text that comes from elsewhere holds it."""
@@ -44,6 +46,20 @@ class Shared:
     headers: str
     result_type: str
     result_version: int
+
+
+class Move(NamedTuple):
+    """What an entry's own columns tell of a lifecycle."""
+
+    lifecycle: str | None
+    trigger: str | None
+    source: str | None
+    dest: str | None
+
+    @property
+    def part(self) -> str:
+        """What the body of an entry has of it, with the entry's kind, which comes first."""
+        return "6:change" + "".join(map(_part, self))
 
 
 class MessageLine(TypedDict):
@@ -81,10 +97,7 @@ class Line(TypedDict):
         g: The fingerprint, as hexadecimal digits.
         a: The aggregate's key.
         v: Its version.
-        h: Lifecycle.
-        t: Trigger.
-        f: The state before.
-        d: The state after.
+        w: The place of its move in `Lines.moves`, from 1 on, as SQL counts.
         m: The command.
         x: The changes.
         z: The detail.
@@ -92,7 +105,6 @@ class Line(TypedDict):
         o: When it occurred: `created_at` of the key.
         e: Until when the key is kept: `expires_at`.
         n: How many messages it has.
-        b: The body of the entry; see `Bodies`.
     """
 
     p: int
@@ -102,10 +114,7 @@ class Line(TypedDict):
     g: str
     a: str
     v: int
-    h: str | None
-    t: str | None
-    f: str | None
-    d: str | None
+    w: int
     m: str
     x: str
     z: str
@@ -113,15 +122,19 @@ class Line(TypedDict):
     o: datetime
     e: datetime
     n: int
-    b: str
 
 
 class Lines:
-    """Lines that are written together, and all their messages."""
+    """Lines that are written together, and all their messages.
 
-    __slots__ = ("lines", "messages")
+    Attributes:
+        moves: What lines name by its place. May hold more than they name.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("lines", "messages", "moves")
+
+    def __init__(self, moves: Sequence[Move]) -> None:
+        self.moves = moves
         self.lines: list[Line] = []
         self.messages: list[MessageLine] = []
 
@@ -130,30 +143,30 @@ class Lines:
 
 
 class Bodies:
-    """Makes what `chain.unstamped_body` makes of an entry: its fields but the last, for the hash."""
+    """The bodies of entries without their last field, as `chain.unstamped_body` makes them.
+
+    Attributes:
+        use_case: What of each body comes from the name of the use case.
+        owners: What comes from tenant, actor, reason and aggregate.
+        said: What comes from the ids that the caller gave, with `MARK` where a command's own id is.
+    """
 
     def __init__(self, shared: Shared) -> None:
-        self._use_case = _part(shared.use_case)
-        owners = (shared.tenant, shared.actor, shared.on_behalf_of, shared.reason, shared.aggregate)
-        self._owners = "".join(map(_part, owners))
-        self._request_id, self._causation_id = _part(shared.request_id), _part(shared.causation_id)
-        self._correlation_id = None if shared.correlation_id == MARK else _part(shared.correlation_id)
-        self._moves: dict[tuple[str | None, ...], str] = {}
+        self.use_case = _part(shared.use_case)
+        self.owners = "".join(map(_part, (shared.tenant, shared.actor, shared.on_behalf_of, shared.reason, shared.aggregate)))
+        correlation_id = f"36:{MARK}" if shared.correlation_id == MARK else _part(shared.correlation_id)
+        self.said = f"{_part(shared.request_id)}{correlation_id}{_part(shared.causation_id)}"
 
-    def of(self, line: Line) -> str:
-        """Return the body of a line's entry; what the line has as its body is not looked at."""
+    def of(self, line: Line, moved: str) -> str:
+        """Return the body of a line's entry; the part of its move is given."""
         command_id, key, aggregate_id, at = line["c"], line["k"], line["a"], line["o"]
         command, changes, detail = line["m"], line["x"], line["z"]
-        version, messages, move = str(line["v"]), str(line["n"]), (line["h"], line["t"], line["f"], line["d"])
-        moved = self._moves.get(move)
-        if moved is None:
-            moved = self._moves[move] = "6:change" + "".join(map(_part, move))
-        correlation_id, command_hex = self._correlation_id or f"36:{command_id}", command_id.replace("-", "")
+        version, messages = str(line["v"]), str(line["n"])
         instant = at.isoformat(" ", "microseconds")[:26] if at.tzinfo is UTC else instant_text(at)
         return (
-            f"32:{line['i']}32:{command_hex}{self._use_case}{len(key)}:{key}{self._owners}"
+            f"32:{line['i']}32:{command_id.replace('-', '')}{self.use_case}{len(key)}:{key}{self.owners}"
             f"{len(aggregate_id)}:{aggregate_id}{len(version)}:{version}{moved}{len(command)}:{command}{len(changes)}:{changes}"
-            f"{len(detail)}:{detail}{len(messages)}:{messages}{self._request_id}{correlation_id}{self._causation_id}26:{instant}"
+            f"{len(detail)}:{detail}{len(messages)}:{messages}{self.said.replace(MARK, command_id)}26:{instant}"
         )
 
 

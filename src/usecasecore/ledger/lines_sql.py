@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Dialect, Table
 
 from usecasecore.driver import DriverSql
-from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_sql, hash_sql
+from usecasecore.ledger.chain import GENESIS, HASH_VERSION, hash_sql, part_sql
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.ledger.write_sql import Places
 
@@ -37,10 +37,10 @@ AUDIT = {
     "aggregate": "shared.aggregate",
     "aggregate_id": "a",
     "version": "v",
-    "lifecycle": "h",
-    "trigger": "t",
-    "from_state": "f",
-    "to_state": "d",
+    "lifecycle": "shared.h[w]",
+    "trigger": "shared.t[w]",
+    "from_state": "shared.f[w]",
+    "to_state": "shared.d[w]",
     "command": "m::json",
     "changes": "x::json",
     "detail": "z::json",
@@ -75,13 +75,30 @@ OUTBOX = {
 
 _SHARED = (
     "tenant text, actor text, on_behalf_of text, use_case text, reason text, request_id text, correlation_id text, "
-    "causation_id text, aggregate text, headers text, result_type text, result_version int, mark text"
+    "causation_id text, aggregate text, headers text, result_type text, result_version int, mark text, "
+    "body_use_case text, body_owners text, body_said text, h text[], t text[], f text[], d text[], b text[]"
 )
 _LINE = (
-    "p int, i uuid, c uuid, k text, g text, a text, v bigint, h text, t text, f text, d text, m text, x text, z text, r text, "
-    "o timestamptz, e timestamptz, n int, b text"
+    "p int, i uuid, c uuid, k text, g text, a text, v bigint, w int, m text, x text, z text, r text, "
+    "o timestamptz, e timestamptz, n int"
 )
 _MESSAGE = "p int, i uuid, k text, t text, s int, n int, y text, w timestamptz"
+
+
+_OF_LINE = {
+    "id": "i",
+    "command_id": "c",
+    "key": "k",
+    "aggregate_id": "a",
+    "version": "v",
+    "command": "m",
+    "changes": "x",
+    "detail": "z",
+    "messages": "n",
+    "occurred_at": "o",
+    "recorded_at": "recorded_at",
+}
+"""The fields of an entry's body that differ from line to line: where each is."""
 
 
 class LinesStatement:
@@ -106,14 +123,26 @@ class LinesStatement:
         return DriverSql(text, self._places.order)
 
     def _hashed(self) -> str:
-        head, stamp = self._quoted(self._tables.head), body_sql(self._tables.audit, "postgresql", "stamped", ("recorded_at",))
+        head = self._quoted(self._tables.head)
         mine = "head.aggregate = shared.aggregate and head.aggregate_id = lines.a"
         return (
             "stamped as materialized (select lines.*, clock_timestamp() as recorded_at, coalesce("
             f"(select head.hash from {head} head where {mine}), decode('{GENESIS.hex()}', 'hex')) as prev_hash from lines, shared), "
-            f"bodied as (select stamped.*, convert_to(b || {stamp}, 'UTF8') as bytes from stamped), "
+            f"bodied as (select stamped.*, convert_to({self._body()}, 'UTF8') as bytes from stamped, shared), "
             f"hashed as materialized (select bodied.*, {hash_sql('prev_hash', 'bytes')} as hash from bodied)"
         )
+
+    def _body(self) -> str:
+        """Return the expression for the body of an entry; see `chain`."""
+        own = {name: f"stamped.{column}" for name, column in _OF_LINE.items()}
+        part = {name: part_sql(self._tables.audit, "postgresql", name, column) for name, column in own.items()}
+        parts = (
+            *(part["id"], part["command_id"], "shared.body_use_case", part["key"], "shared.body_owners"),
+            *(part["aggregate_id"], part["version"], "shared.b[stamped.w]", part["command"], part["changes"], part["detail"]),
+            *(part["messages"], "replace(shared.body_said, shared.mark, stamped.c::text)"),
+            *(part["occurred_at"], part["recorded_at"]),
+        )
+        return " || ".join(parts)
 
     def _headed(self) -> str:
         return (

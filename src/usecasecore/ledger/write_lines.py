@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Dialect
 
 from usecasecore.driver import all_rows, row_count_of_many, sole_row
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, hash_of_body
-from usecasecore.ledger.lines import MARK, Line, Lines, Shared
+from usecasecore.ledger.lines import MARK, Bodies, Line, Lines, Move, Shared
 from usecasecore.ledger.lines_sql import AUDIT, KEY, OUTBOX, LinesStatement
 from usecasecore.ledger.store import KeyTaken, Store, TransactionGone
 from usecasecore.ledger.tables import LedgerTables
@@ -75,7 +75,7 @@ class _PostgresLines:
     def statement(self, shared: Shared, lines: Lines, began: datetime | None) -> tuple[str, Any]:
         values = {
             "began": began,
-            "shared": to_json({**asdict(shared), "mark": MARK}).decode(),
+            "shared": to_json(_told_once(shared, lines.moves)).decode(),
             "lines": to_json(lines.lines).decode(),
             "messages": to_json(lines.messages).decode(),
         }
@@ -87,6 +87,14 @@ class _PostgresLines:
             raise TransactionGone
         if kept != lines:
             raise KeyTaken
+
+
+def _told_once(shared: Shared, moves: Sequence[Move]) -> dict[str, Any]:
+    bodies = Bodies(shared)
+    named = {"body_use_case": bodies.use_case, "body_owners": bodies.owners, "body_said": bodies.said}
+    parts = {"b": [move.part for move in moves]}
+    by_move = {name: [move[place] for move in moves] for place, name in enumerate("htfd")}
+    return {**asdict(shared), "mark": MARK, **named, **parts, **by_move}
 
 
 class _SqliteLines:
@@ -103,7 +111,7 @@ class _SqliteLines:
         self._instant: Any = Instant().dialect_impl(dialect).bind_processor(dialect)
 
     def write(self, connection: Connection, shared: Shared, lines: Lines, *, began: datetime | None, enter: Enter) -> None:
-        self._write_audit(connection, shared, lines.lines)
+        self._write_audit(connection, shared, lines)
         enter(Step.MESSAGES)
         messages = self._messages(shared, lines)
         if messages:
@@ -117,15 +125,16 @@ class _SqliteLines:
     def require(self, row: Sequence[Any], lines: int) -> None:
         """Nothing: what it writes is on the transaction that holds the write lock."""
 
-    def _write_audit(self, connection: Connection, shared: Shared, lines: Sequence[Line]) -> None:
+    def _write_audit(self, connection: Connection, shared: Shared, lines: Lines) -> None:
         (recorded_at,) = sole_row(connection, f"select {_CLOCK}", ())
-        previous = self._heads(connection, shared.aggregate, [line["a"] for line in lines])
+        previous = self._heads(connection, shared.aggregate, [line["a"] for line in lines.lines])
         stamp = f"{len(recorded_at)}:{recorded_at}"
+        bodies, moves, parts = Bodies(shared), lines.moves, [move.part for move in lines.moves]
         entries, heads = [], []
-        for line in lines:
-            before = previous.get(line["a"], GENESIS)
-            made = hash_of_body(before, f"{line['b']}{stamp}".encode())
-            entries.append(self._entry(shared, line, recorded_at, before, made))
+        for line in lines.lines:
+            before, moved = previous.get(line["a"], GENESIS), line["w"] - 1
+            made = hash_of_body(before, f"{bodies.of(line, parts[moved])}{stamp}".encode())
+            entries.append(self._entry(shared, line, moves[moved], recorded_at, before, made))
             heads.append((shared.aggregate, line["a"], line["v"], made))
         row_count_of_many(connection, self._audit, entries)
         row_count_of_many(connection, self._set_head, heads)
@@ -140,7 +149,7 @@ class _SqliteLines:
             found.update((key, head) for key, head in rows)
         return found
 
-    def _entry(self, shared: Shared, line: Line, recorded_at: str, before: bytes, made: bytes) -> tuple[Any, ...]:
+    def _entry(self, shared: Shared, line: Line, move: Move, recorded_at: str, before: bytes, made: bytes) -> tuple[Any, ...]:
         return (
             line["i"],
             line["c"].replace("-", ""),
@@ -153,10 +162,7 @@ class _SqliteLines:
             shared.aggregate,
             line["a"],
             line["v"],
-            line["h"],
-            line["t"],
-            line["f"],
-            line["d"],
+            *move,
             line["m"],
             line["x"],
             line["z"],

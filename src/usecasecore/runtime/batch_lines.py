@@ -11,7 +11,7 @@ from typing import Any
 
 from usecasecore.ids import HexIds
 from usecasecore.ledger.json_text import canonical
-from usecasecore.ledger.lines import MARK, Bodies, Line, MessageLine, Shared
+from usecasecore.ledger.lines import MARK, Line, MessageLine, Move, Shared
 from usecasecore.ledger.transitions import event_payload
 from usecasecore.messages import Result
 from usecasecore.runtime.call import Asked
@@ -26,6 +26,7 @@ class LineMaker:
 
     Attributes:
         shared: What they have in common.
+        moves: What `Lines.moves` is to be for them.
     """
 
     def __init__(self, plan: Plan, asked: Asked) -> None:
@@ -56,7 +57,9 @@ class LineMaker:
             result_type=plan.result_type,
             result_version=plan.result.result_version,
         )
-        self._bodies, self._place = Bodies(self.shared), 0
+        self.moves: list[Move] = []
+        self._places: dict[tuple[str | None, ...], int] = {}
+        self._place = 0
 
     @staticmethod
     def suits(plan: Plan) -> bool:
@@ -85,9 +88,7 @@ class LineMaker:
             return None
         call, key, fired = changes.call, one.key, one.transition
         id_, *ids = self._ids.take(1 + len(changes.sent) + (1 + len(one.further) if fired is not None else 0))
-        lifecycle, trigger, source, dest = (
-            (None, None, *one.states()) if fired is None else (fired.lifecycle, fired.trigger, fired.source, fired.dest)
-        )
+        move = (None, None, *one.states()) if fired is None else (fired.lifecycle, fired.trigger, fired.source, fired.dest)
         now, place = call.now, self._place
         messages = self._messages(changes, one, key, ids)
         line: Line = {
@@ -98,10 +99,7 @@ class LineMaker:
             "g": call.fingerprint.hex(),
             "a": key,
             "v": version,
-            "h": lifecycle,
-            "t": trigger,
-            "f": source,
-            "d": dest,
+            "w": self._places.get(move) or self._new(move),
             "m": call.command_json,
             "x": changes.changes_of(one, self._told(one, changed)),
             "z": changes.detail_of(one, detail) if detail or one.further else "{}",
@@ -109,11 +107,14 @@ class LineMaker:
             "o": now,
             "e": now + self._plan.keep_results,
             "n": len(messages),
-            "b": "",
         }
-        line["b"] = self._bodies.of(line)
         self._place = place + 1
         return line, messages
+
+    def _new(self, move: tuple[str | None, ...]) -> int:
+        self.moves.append(Move(*move))
+        self._places[move] = len(self.moves)
+        return len(self.moves)
 
     def _told(self, one: Touched, changed: tuple[str, ...]) -> list[str]:
         """Return the attributes of these that the entry's changes are to tell of."""

@@ -43,7 +43,7 @@ class Gathering:
         # Who watches the steps sees them one after the other.
         self._ahead = None if steps.wanted_steps else Ahead.of(self._connection)
         self._rows: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
-        self._lines = Lines()
+        self._lines = Lines(maker.moves)
         self._taken: set[int] = set()
 
     @classmethod
@@ -153,7 +153,7 @@ class Gathering:
             statement = writer.statement(self._maker.shared, self._lines, self._began)
             assert statement is not None
             ahead.send(*statement, lambda cursor: writer.require(cursor.fetchone(), lines))
-        self._rows, self._lines = {}, Lines()
+        self._rows, self._lines = {}, Lines(self._maker.moves)
 
 
 PART = 200
