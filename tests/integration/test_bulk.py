@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, func, insert, select
+from sqlalchemy import Engine, Text, cast, create_engine, event, func, insert, select
 from sqlalchemy.exc import OperationalError
 
 from tests import shop
@@ -53,6 +53,7 @@ from usecasecore import (
     steps,
 )
 from usecasecore.adoption import adopt, rows_of
+from usecasecore.context import FiredTransition
 from usecasecore.errors import (
     AggregateBusy,
     AggregateNotFound,
@@ -66,7 +67,9 @@ from usecasecore.errors import (
     TransitionNotAllowed,
 )
 from usecasecore.ledger import ledger_tables
+from usecasecore.ledger.transitions import event_payload
 from usecasecore.runtime.bulk import LARGEST_BATCH
+from usecasecore.runtime.plan import id_text
 from usecasecore.runtime.selection import Progress
 from usecasecore.steps import Firing, Moment, Step, When, watch
 from usecasecore.testing import Crashed, fail
@@ -625,6 +628,26 @@ def told(engine: Engine, name: str) -> list[str]:
         own = row["command_id"]
         texts.append(text_.replace(repr(own), repr(keys.get(own, "refused"))).replace(str(own), keys.get(own, "refused")))
     return sorted(texts)
+
+
+def payloads(engine: Engine) -> set[str]:
+    outbox = ledger_tables().outbox
+    with engine.connect() as connection:
+        return set(connection.scalars(select(cast(outbox.c.payload, Text)).where(outbox.c.type.contains(".transition."))))
+
+
+def test_the_event_of_a_transition_has_the_very_text_that_a_single_commands_has(bank: Bank, shelves: Bank) -> None:
+    ids = accounts(bank, 3)
+    halls = ["a", 'b"\\', "\u2603"]
+    with shelves.engine.begin() as connection:
+        rows = [{"hall": hall, "number": 1, "state": shop.Level.EMPTY, "light": "off", "version": 7} for hall in halls]
+        connection.execute(insert(shop.Shelf), rows)
+    list(bank.runtime.execute_many([Flip(account_id=one) for one in ids]))
+    list(shelves.runtime.execute_many([shop.Fill(hall=hall, number=1) for hall in halls]))
+    flipped = [event_payload(FiredTransition("account", "freeze", "open", "frozen"), str(one), 2) for one in ids]
+    keys = [id_text([hall, 1]) for hall in halls]
+    filled = [event_payload(FiredTransition("shelf", "fill", "EMPTY", "FULL"), key, 8) for key in keys]
+    assert payloads(bank.engine) == {*flipped, *filled}
 
 
 # Keys of other kinds

@@ -15,6 +15,7 @@ from typing import NamedTuple, NotRequired, TypedDict
 from uuid import uuid4
 
 from usecasecore.ledger.chain import instant_text
+from usecasecore.ledger.transitions import event_around_key
 
 __all__ = ["MARK", "Bodies", "Line", "Lines", "MessageLine", "Move", "Shared"]
 
@@ -61,6 +62,18 @@ class Move(NamedTuple):
         """What the body of an entry has of it, with the entry's kind, which comes first."""
         return "6:change" + "".join(map(_part, self))
 
+    @property
+    def event_around_key(self) -> tuple[str, str]:
+        """What the payload of the event about it has around a plain key; see `transitions`. Two empty texts where there is none."""
+        lifecycle, trigger, source, dest = self
+        if lifecycle is None or trigger is None or source is None or dest is None:
+            return "", ""
+        return event_around_key(lifecycle, trigger, source, dest)
+
+    def event_type(self, aggregate: str) -> str:
+        """Return the type of the event about it."""
+        return f"{aggregate}.transition.{self.trigger}"
+
 
 class MessageLine(TypedDict):
     """An event or a job; see `OutboxMessage`. The names are short, as they travel with each.
@@ -105,6 +118,8 @@ class Line(TypedDict):
         o: When it occurred: `created_at` of the key.
         e: Until when the key is kept: `expires_at`.
         n: How many messages it has.
+        j: The id of the event about its transition, 32 hexadecimal digits; that is message 0 then, and is made of the rest of the
+            line. Without it, that event is among the messages.
     """
 
     p: int
@@ -122,6 +137,7 @@ class Line(TypedDict):
     o: datetime
     e: datetime
     n: int
+    j: NotRequired[str]
 
 
 class Lines:

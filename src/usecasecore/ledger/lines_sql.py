@@ -72,15 +72,27 @@ OUTBOX = {
     "available_at": "coalesce(one.w, lines.o)",
 }
 """Column -> what is written there: a field of the line, of the message, or of what is shared."""
+_EVENT = {
+    **OUTBOX,
+    "id": "j",
+    "kind": "'event'",
+    "type": "shared.y[w]",
+    "type_version": "1",
+    "ordinal": "0",
+    "payload": "(shared.u[w] || a || shared.q[w] || v || '}')::json",
+    "available_at": "o",
+}
+"""Likewise for the event about a line's transition."""
 
 _SHARED = (
     "tenant text, actor text, on_behalf_of text, use_case text, reason text, request_id text, correlation_id text, "
     "causation_id text, aggregate text, headers text, result_type text, result_version int, mark text, "
-    "body_use_case text, body_owners text, body_said text, h text[], t text[], f text[], d text[], b text[]"
+    "body_use_case text, body_owners text, body_said text, h text[], t text[], f text[], d text[], b text[], "
+    "y text[], u text[], q text[]"
 )
 _LINE = (
     "p int, i uuid, c uuid, k text, g text, a text, v bigint, w int, m text, x text, z text, r text, "
-    "o timestamptz, e timestamptz, n int"
+    "o timestamptz, e timestamptz, n int, j uuid"
 )
 _MESSAGE = "p int, i uuid, k text, t text, s int, n int, y text, w timestamptz"
 
@@ -112,11 +124,13 @@ class LinesStatement:
         """Return it. Its parameters: `began`, and as JSON texts the object `shared` and the arrays `lines` and `messages`."""
         tables, same = self._tables, f"now() = {self._places('began')}::timestamptz"
         audit, outbox = self._inserted(tables.audit, AUDIT), self._inserted(tables.outbox, OUTBOX)
+        event = self._inserted(tables.outbox, _EVENT)
         text = (
             f"with shared as materialized (select * from json_to_record({self._places('shared')}::text::json) as shared({_SHARED})), "
             f"lines as materialized (select * from {self._array('lines')} as lines({_LINE}) where {same}), "
             f"kept as ({self._inserted(tables.idempotency, KEY)} from lines, shared on conflict do nothing returning 1), "
             f"{self._hashed()}, audited as ({audit} from hashed, shared), {self._headed()}, "
+            f"moved as ({event} from lines, shared where j is not null), "
             f"sent as ({outbox} from {self._array('messages')} as one({_MESSAGE}) join lines on lines.p = one.p, shared) "
             f"select (select count(*) from kept), {same}"
         )

@@ -15,7 +15,7 @@ from typing import Any
 from usecasecore.context import FiredTransition
 from usecasecore.ledger.json_text import canonical
 
-__all__ = ["FURTHER_TRANSITIONS", "as_json", "event_payload", "transitions_of"]
+__all__ = ["FURTHER_TRANSITIONS", "as_json", "event_around_key", "event_payload", "is_plain_key", "transitions_of"]
 
 FURTHER_TRANSITIONS = "transitions"
 """The key of `detail` that holds the further ones, each as `as_json` makes it."""
@@ -34,22 +34,26 @@ def event_payload(made: FiredTransition, key: str, version: int) -> str:
         key: Of the aggregate, as the ledger writes it.
         version: Of the aggregate, after it.
     """
-    if not _PLAIN.fullmatch(key):
+    if not is_plain_key(key):
         return canonical({"id": key, "version": version, **as_json(made)})
-    before, after = _around_key(made.lifecycle, made.trigger, made.source, made.dest)
-    return f'{before},"id":"{key}",{after},"version":{version}}}'
+    before, between = event_around_key(made.lifecycle, made.trigger, made.source, made.dest)
+    return f"{before}{key}{between}{version}}}"
 
 
 @lru_cache(maxsize=1024)
-def _around_key(lifecycle: str, trigger: str, source: str, dest: str) -> tuple[str, str]:
-    """Return what the canonical text of a payload has before the key, and between key and version."""
+def event_around_key(lifecycle: str, trigger: str, source: str, dest: str) -> tuple[str, str]:
+    """Return what `event_payload` has before a plain key, and between it and the version, after which comes `}`."""
     before = canonical({"from": source})
     after = canonical({"lifecycle": lifecycle, "to": dest, "trigger": trigger})
-    return before[:-1], after[1:-1]
+    return f'{before[:-1]},"id":"', f'",{after[1:-1]},"version":'
+
+
+def is_plain_key(key: str) -> bool:
+    """Say whether JSON writes a key as it is."""
+    return _PLAIN.fullmatch(key) is not None
 
 
 _PLAIN = re.compile(r"[\w-]*", re.ASCII)
-"""A key that JSON writes as it is."""
 
 
 def transitions_of(entry: Mapping[str, Any]) -> tuple[FiredTransition, ...]:

@@ -8,7 +8,7 @@ held, so the heads can be read for all before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Dialect
 
 from usecasecore.driver import all_rows, row_count_of_many, sole_row
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, hash_of_body
-from usecasecore.ledger.lines import MARK, Bodies, Line, Lines, Move, Shared
+from usecasecore.ledger.lines import MARK, Bodies, Line, Lines, MessageLine, Move, Shared
 from usecasecore.ledger.lines_sql import AUDIT, KEY, OUTBOX, LinesStatement
 from usecasecore.ledger.store import KeyTaken, Store, TransactionGone
 from usecasecore.ledger.tables import LedgerTables
@@ -92,9 +92,10 @@ class _PostgresLines:
 def _told_once(shared: Shared, moves: Sequence[Move]) -> dict[str, Any]:
     bodies = Bodies(shared)
     named = {"body_use_case": bodies.use_case, "body_owners": bodies.owners, "body_said": bodies.said}
-    parts = {"b": [move.part for move in moves]}
+    parts = {"b": [move.part for move in moves], "y": [move.event_type(shared.aggregate) for move in moves]}
+    around = {name: [move.event_around_key[place] for move in moves] for place, name in enumerate("uq")}
     by_move = {name: [move[place] for move in moves] for place, name in enumerate("htfd")}
-    return {**asdict(shared), "mark": MARK, **named, **parts, **by_move}
+    return {**asdict(shared), "mark": MARK, **named, **parts, **around, **by_move}
 
 
 class _SqliteLines:
@@ -186,7 +187,7 @@ class _SqliteLines:
 
     def _messages(self, shared: Shared, lines: Lines) -> list[tuple[Any, ...]]:
         by_place, made = {line["p"]: line for line in lines.lines}, []
-        for one in lines.messages:
+        for one in (*self._events(shared, lines), *lines.messages):
             line = by_place[one["p"]]
             kind = (one["i"], line["c"].replace("-", ""), one["k"], one["t"], one["s"])
             about = (shared.tenant, shared.aggregate, line["a"], line["v"])
@@ -194,6 +195,14 @@ class _SqliteLines:
             headers = shared.headers.replace(MARK, line["c"])
             made.append((*kind, *about, one["n"], one["y"], headers, occurred_at, available_at))
         return made
+
+    def _events(self, shared: Shared, lines: Lines) -> Iterator[MessageLine]:
+        for line in lines.lines:
+            if "j" in line:
+                move = lines.moves[line["w"] - 1]
+                (before, between), name = move.event_around_key, move.event_type(shared.aggregate)
+                payload = f"{before}{line['a']}{between}{line['v']}}}"
+                yield {"p": line["p"], "i": line["j"], "k": "event", "t": name, "s": 1, "n": 0, "y": payload}
 
 
 _CLOCK = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"

@@ -12,7 +12,7 @@ from typing import Any
 from usecasecore.ids import HexIds
 from usecasecore.ledger.json_text import canonical
 from usecasecore.ledger.lines import MARK, Line, MessageLine, Move, Shared
-from usecasecore.ledger.transitions import event_payload
+from usecasecore.ledger.transitions import event_payload, is_plain_key
 from usecasecore.messages import Result
 from usecasecore.runtime.call import Asked
 from usecasecore.runtime.changes import Changes, Touched
@@ -90,7 +90,8 @@ class LineMaker:
         id_, *ids = self._ids.take(1 + len(changes.sent) + (1 + len(one.further) if fired is not None else 0))
         move = (None, None, *one.states()) if fired is None else (fired.lifecycle, fired.trigger, fired.source, fired.dest)
         now, place = call.now, self._place
-        messages = self._messages(changes, one, key, ids)
+        event = ids.pop() if fired is not None and not one.further and is_plain_key(key) else None
+        messages = self._messages(changes, one, key, ids, moved=event is not None)
         line: Line = {
             "p": place,
             "i": id_,
@@ -108,6 +109,9 @@ class LineMaker:
             "e": now + self._plan.keep_results,
             "n": len(messages),
         }
+        if event is not None:
+            line["n"] += 1
+            line["j"] = event
         self._place = place + 1
         return line, messages
 
@@ -127,18 +131,18 @@ class LineMaker:
             known = self._names[what] = sorted(name for name in changed if name in one.plan.tracked and name not in otherwise)
         return known
 
-    def _messages(self, changes: Changes, one: Touched, key: str, ids: list[str]) -> list[MessageLine]:
-        now, line, place = changes.call.now, self._place, 0
+    def _messages(self, changes: Changes, one: Touched, key: str, ids: list[str], *, moved: bool) -> list[MessageLine]:
+        """Return the messages; where `moved`, without the event about the one transition."""
+        now, line = changes.call.now, self._place
         made: list[MessageLine] = []
-        for fired in one.transitions:
+        for fired in () if moved else one.transitions:
             name, payload = f"{self._name}.transition.{fired.trigger}", event_payload(fired, key, one.version)
-            made.append({"p": line, "i": ids[place], "k": "event", "t": name, "s": 1, "n": place, "y": payload})
-            place += 1
-        for sent in changes.sent:
+            made.append({"p": line, "i": ids.pop(), "k": "event", "t": name, "s": 1, "n": len(made), "y": payload})
+        for place, sent in enumerate(changes.sent, 1 if moved else len(made)):
             kind = sent.message
             message: MessageLine = {
                 "p": line,
-                "i": ids[place],
+                "i": ids.pop(),
                 "k": sent.kind,
                 "t": kind.message_name,
                 "s": kind.message_version,
@@ -148,5 +152,4 @@ class LineMaker:
             if sent.available_at is not now:
                 message["w"] = sent.available_at
             made.append(message)
-            place += 1
         return made
