@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, RootTransaction
-from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm import InstanceState, Mapper, Session, attributes
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.identity import IdentityMap
 from sqlalchemy.orm.instrumentation import ClassManager
@@ -30,6 +30,7 @@ __all__ = [
     "load_instance",
     "psycopg_parts",
     "raise_translated",
+    "replace_value",
     "settle",
     "take_for_ended",
     "takes_no_part",
@@ -52,6 +53,7 @@ def unknown_parts() -> tuple[str, ...]:
     found = [] if sqlalchemy.__version__.startswith(_VERSIONS) else [f"version {sqlalchemy.__version__}"]
     wanted = (
         (InstanceState, "_commit_all", ["self", "dict_", "instance_dict"]),
+        (InstanceState, "_modified_event", ["self", "dict_", "attr", "previous", "collection", "is_userland"]),
         (Connection, "_handle_dbapi_exception", ["self", "e", "statement", "parameters", "cursor", "context", "is_sub_exec"]),
         (ClassManager, "new_instance", ["self", "state"]),
         (IdentityMap, "add", ["self", "state"]),
@@ -67,7 +69,11 @@ def unknown_parts() -> tuple[str, ...]:
     found += ["SessionTransaction._connections"] if not isinstance(getattr(session.begin(), "_connections", None), dict) else []
     session.close()
     found += ["IdentityMap._modified"] if not isinstance(getattr(session.identity_map, "_modified", None), set) else []
-    return tuple(found)
+    return tuple(found if _SCALAR is not None else [*found, "ScalarAttributeImpl"])
+
+
+# SQLAlchemy 2.0 calls it by the second name.
+_SCALAR = getattr(attributes, "_ScalarAttributeImpl", None) or getattr(attributes, "ScalarAttributeImpl", None)
 
 
 def known_versions() -> tuple[str, ...]:
@@ -83,6 +89,23 @@ def known_versions_of_psycopg() -> tuple[str, ...]:
 def settle(state: InstanceState[Any], session: Session) -> None:
     """Make the object what it is after a flush: nothing about it is unwritten."""
     state._commit_all(state.dict, session.identity_map)
+
+
+def replace_value(state: InstanceState[Any], held: dict[str, Any], attribute: Any, value: Any) -> bool:
+    """Do what `set_attribute` does where one listener hears of it, which is not told; return False where more is to be done.
+
+    Args:
+        state: Of the object.
+        held: What the object holds, `state.dict`.
+        attribute: The implementation of one of its attributes.
+        value: What it is set to.
+    """
+    name = attribute.key
+    if name not in held or type(attribute) is not _SCALAR or len(attribute.dispatch.set) != 1:
+        return False
+    state._modified_event(held, attribute, held[name])
+    held[name] = value
+    return True
 
 
 def alone_unwritten(session: Session, state: InstanceState[Any]) -> bool:

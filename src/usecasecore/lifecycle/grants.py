@@ -1,5 +1,7 @@
 """How the library itself writes protected attributes: each write leaves a grant, which the flush asks for and takes.
 
+Where nobody but our own protection listens to the attribute, SQLAlchemy isn't asked to tell it of a change that it would let pass.
+
 A grant is kept on the instance's SQLAlchemy state, so it goes with the instance, and only for rows that exist: an
 insert needs none.
 """
@@ -9,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy.orm import InstanceState
-from sqlalchemy.orm.attributes import OP_REPLACE, AttributeEventToken, instance_state, set_attribute
+from sqlalchemy.orm import InstanceState, Mapper
+from sqlalchemy.orm.attributes import OP_REPLACE, AttributeEventToken, instance_dict, instance_state, set_attribute
+
+from usecasecore import unofficial
 
 __all__ = [
     "RuntimeToken",
@@ -18,13 +22,14 @@ __all__ = [
     "grant",
     "grant_delete",
     "is_made",
+    "listens",
     "set_version",
     "take_delete_grant",
     "take_grant",
     "write",
 ]
 
-_WRITES, _DELETE, _MADE = "usecasecore.writes", "usecasecore.delete", "usecasecore.made"
+_WRITES, _DELETE, _MADE, _HEARD = "usecasecore.writes", "usecasecore.delete", "usecasecore.made", "usecasecore.heard"
 _NOTHING = object()
 
 
@@ -41,11 +46,22 @@ def write(aggregate: object, key: str, value: Any) -> None:
     except AttributeError:
         setattr(aggregate, key, value)
         return
-    set_attribute(aggregate, key, value, _token(state, key))
+    manager = state.manager
+    if (
+        (_HEARD, key) not in manager.info
+        or not unofficial.is_known()
+        or not unofficial.replace_value(state, instance_dict(aggregate), manager[key].impl, value)
+    ):
+        set_attribute(aggregate, key, value, _token(state, key))
     if state.key is not None:
         grant(state, key, value)
     else:
         state.info[_MADE] = True
+
+
+def listens(mapper: Mapper[Any], key: str) -> None:
+    """Take note that our own protection is told when an attribute is set."""
+    mapper.class_manager.info[_HEARD, key] = True
 
 
 def _token(state: InstanceState[Any], key: str) -> RuntimeToken:

@@ -19,7 +19,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from usecasecore.errors import StateWriteRefused
 from usecasecore.lifecycle.column_types import StateType
 from usecasecore.lifecycle.escape import is_unprotected
-from usecasecore.lifecycle.grants import RuntimeToken, drop_grants, grant, is_made, take_delete_grant, take_grant, write
+from usecasecore.lifecycle.grants import RuntimeToken, drop_grants, grant, is_made, listens, take_delete_grant, take_grant, write
 from usecasecore.lifecycle.observer import Observer
 
 __all__ = ["Protected", "protect", "protected_columns"]
@@ -106,6 +106,7 @@ def protect(mapper: Mapper[Any], columns: Iterable[Protected]) -> None:
         if isinstance(table, Table):
             table.info.setdefault(_KEY, {}).setdefault(each.column.name, []).append(each)
         event.listen(getattr(mapper.class_, each.key), "set", _attribute_listener(each), raw=True, active_history=True)
+        listens(mapper, each.key)
     event.listen(mapper, "before_insert", _insert_listener(columns), raw=True)
     event.listen(mapper, "before_update", _update_listener(columns), raw=True)
     event.listen(mapper, "before_delete", _delete_listener(columns), raw=True)
