@@ -72,6 +72,8 @@ class CommandSession(Session):
         self._lent_to: str | None = None
         self._root: Any = None
         self._transaction_seen: Any = None
+        self._pooled: Any = None
+        self._driver: Any = None
 
     def start(self, use_case: str, command_id: UUID) -> None:
         """Take note of the command that runs from now on."""
@@ -145,8 +147,9 @@ class CommandSession(Session):
 
     def lend(self, use_case: str | None) -> str | None:
         """See `lent`; return to whom it was lent before."""
-        self._transaction_seen = self.held.get_transaction()
-        self._root = self.get_transaction() or self.begin()
+        if self._root is None:  # it is one and the same for as long as the session is there, which is looked at after each loan
+            self._transaction_seen = self.held.get_transaction()
+            self._root = self.get_transaction() or self.begin()
         return self.take_back(use_case)
 
     def take_back(self, to: str | None) -> str | None:
@@ -299,8 +302,14 @@ class CommandSession(Session):
         connection = self.held
         transaction = connection.get_transaction()
         same = transaction is not None and transaction is self._transaction_seen and transaction.is_active
-        if not same or not driver_in_transaction(connection):
+        if not same or not self._driver_in_transaction(connection):
             raise TransactionEnded(use_case=use_case, prevented=False, how="a commit or rollback on the connection")
+
+    def _driver_in_transaction(self, connection: Connection) -> bool:
+        pooled = connection.connection
+        if pooled is not self._pooled:  # to ask it for the driver's connection each time is dearer than what that is asked
+            self._pooled, self._driver = pooled, pooled.driver_connection
+        return _is_in_transaction(self._driver)
 
 
 class _Lent:
@@ -393,7 +402,10 @@ def driver_in_transaction(connection: Connection) -> bool:
     """Say whether the driver has a transaction open, whatever SQLAlchemy thinks."""
     # A first look, by what the drivers know. If user code has begun another transaction since, the ledger's own statement
     # finds out, by the time at which the transaction began.
-    driver: Any = connection.connection.driver_connection
+    return _is_in_transaction(connection.connection.driver_connection)
+
+
+def _is_in_transaction(driver: Any) -> bool:
     if hasattr(driver, "is_in_transaction"):  # asyncpg
         return bool(driver.is_in_transaction())
     if hasattr(driver, "pgconn"):  # psycopg; 0 is "idle"
