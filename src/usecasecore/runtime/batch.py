@@ -15,6 +15,7 @@ Whatever goes wrong for one row (a constraint, a lock that somebody keeps) is li
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from usecasecore.errors import AggregateBusy, Conflict, IdempotencyKeyReused, Re
 from usecasecore.ledger.entries import Attempt, Entries, StoredResult
 from usecasecore.messages import Result
 from usecasecore.runtime.call import Call
-from usecasecore.runtime.changes import Changes
+from usecasecore.runtime.changes import Changes, Joined
 from usecasecore.runtime.execute import decide, replay
 from usecasecore.runtime.faults import Fault, fault_of
 from usecasecore.runtime.gathering import Gathering
@@ -70,17 +71,24 @@ class _Anew(Exception):
 
 
 class _BatchRetry(Retry):
-    """Decides for a batch: what one row is to blame for sends its commands into transactions of their own."""
+    """Decides for a batch: what one row is to blame for sends its commands into transactions of their own.
 
-    batch: Batch
+    It doesn't keep the batch: a circle of the two would keep thousands of objects until the garbage collector finds it.
+    """
+
+    batch: weakref.ref[Batch]
+
+    def _gives_way(self, fault: Fault, step: Step | None) -> bool:
+        batch = self.batch()
+        return batch is not None and batch.gives_way(fault, step)
 
     def after(self, error: BaseException, step: Step | None, commit_sent_at: float | None = None) -> float | UseCaseError | None:
         """See `Retry.after`."""
         if isinstance(error, _Anew):
             return 0.0
-        if isinstance(error, StatementError) and self.batch.gives_way(fault_of(error), step):
+        if isinstance(error, StatementError) and self._gives_way(fault_of(error), step):
             return 0.0
-        if isinstance(error, OverflowError) and step is Step.LOAD and self.batch.gives_way(Fault.VALUE, step):
+        if isinstance(error, OverflowError) and step is Step.LOAD and self._gives_way(Fault.VALUE, step):
             return 0.0
         return Retry.after(self, error, step, commit_sent_at)
 
@@ -119,6 +127,7 @@ class _Attempt:
     gathered: int = 0
     left: int = 0
     refused: list[Attempt] = field(default_factory=list)
+    join: Joined | None = None
 
 
 class Batch:
@@ -132,7 +141,6 @@ class Batch:
 
     def __init__(self, shell: Shell, plan: Plan, rows: LockedRows | None, manner: Manner) -> None:
         self.results: list[Decided | None] = []
-        self.calls: list[Call | None] = []
         self._shell, self._plan, self._rows, self._manner = shell, plan, rows, manner
         self._pending: list[_One] = []
         self._keys: set[str] = set()
@@ -140,10 +148,9 @@ class Batch:
         self._skip_locked = manner.skip_locked
         self._spoke = False
         self._current: _One | None = None
-        self._join = self._nested  # one for all commands
         self._commit_timeout = shell.limits.commit_timeout.total_seconds()
         retry = _BatchRetry(plan.name, "", shell.limits)
-        retry.batch = self
+        retry.batch = weakref.ref(self)
         self.retry: Retry = retry
 
     def add(self, call: Call) -> bool:
@@ -159,13 +166,11 @@ class Batch:
         self._keys.add(key)
         self._pending.append(_One(len(self.results), call, row))
         self.results.append(None)
-        self.calls.append(call)
         return True
 
     def add_refused(self, error: Rejected) -> None:
         """Add a command that is refused already."""
         self.results.append(error)
-        self.calls.append(None)
 
     @property
     def together(self) -> bool:
@@ -232,6 +237,7 @@ class Batch:
         if self._manner.gathers:
             attempt.gathering = Gathering.of(self._plan, session, asked, attempt.began)
         attempt.left, anew = len(together), False
+        attempt.join = self._nested  # one for all commands
         with self._listening(session):
             for one in together:
                 attempt.left -= 1
@@ -311,7 +317,7 @@ class Batch:
 
     def _accept(self, session: CommandSession, attempt: _Attempt, one: _One, aggregate: Any) -> None:
         plan, call = self._plan, one.call
-        changes = Changes(plan, call, session, self._join)
+        changes = Changes(plan, call, session, attempt.join)
         context = changes.context()
         found = Loaded(aggregate, (aggregate,), subject=aggregate, began=attempt.began)
         result = decide(plan, call, session, changes, context, found)
