@@ -163,20 +163,13 @@ class _AllRows:
         )
         self._sql = DriverSql(text, places.order)
         self._fields = fields
-        self._carriers = [(field, _CARRIERS.get(kind.partition("(")[0], {})) for field, kind in zip(fields, kinds, strict=True)]
+        self._carriers = [_CARRIERS.get(kind.partition("(")[0], {}) for kind in kinds]
 
     def encoded(self, rows: Sequence[_Row]) -> str | None:
-        carried: list[dict[str, Any]] = []
-        fields, carriers = self._fields, self._carriers
+        fields = self._fields
         try:
-            for row in rows:
-                made = dict(zip(fields, row, strict=True))
-                for field, carrier in carriers:
-                    value = made[field]
-                    if value is not None and (carry := carrier[type(value)]) is not None:
-                        made[field] = carry(value)
-                carried.append(made)
-            text = to_json(carried).decode()
+            columns = [_carried(values, carrier) for values, carrier in zip(zip(*rows, strict=True), self._carriers, strict=True)]
+            text = to_json([dict(zip(fields, row, strict=True)) for row in zip(*columns, strict=True)]).decode()
         except (KeyError, ValueError):  # a value that isn't carried for certain, a lone surrogate
             return None
         return None if "\\u0000" in text else text
@@ -186,6 +179,23 @@ class _AllRows:
 
     def statement(self, rows: str) -> tuple[str, Any]:
         return self._sql.text, self._sql.parameters({"rows": rows})
+
+
+def _carried(values: Sequence[Any], carriers: dict[type, Callable[[Any], Any] | None]) -> Sequence[Any]:
+    """Return the values of one column as JSON carries them.
+
+    Raises:
+        KeyError: For a type that isn't carried for certain.
+    """
+    carry = {kind: carriers[kind] for kind in set(map(type, values)) if kind is not type(None)}
+    if not any(carry.values()):
+        return values
+    carry[type(None)] = None
+    made = []
+    for value in values:
+        carries = carry[type(value)]
+        made.append(value if carries is None else carries(value))
+    return made
 
 
 _Update = _EachRow | _AllRows

@@ -119,8 +119,11 @@ class LockedRows:
         lean = self._lean[skip_locked]
         rows = lean.rows(session, parameters) if lean is not None else None
         if rows is not None and lean is not None:
-            columns = self._columns
-            return Locked({tuple([row[name] for name in columns]): row for row in rows}, partial(lean.object, session))
+            one, *more = self._columns
+            by_key = (
+                {(row[one], *[row[name] for name in more]): row for row in rows} if more else {(row[one],): row for row in rows}
+            )
+            return Locked(by_key, partial(lean.object, session))
         of_object = self._of_object
         found = list(session.execute(self._statements[skip_locked], parameters).scalars())
         return Locked({of_object(one): one for one in found}, None)
@@ -162,9 +165,10 @@ class LockedRows:
             return {"uc_keys": self._values(keys), **self._whose(whose)}
         # The order of `Loader`: by the text of what it looks for. That of UUIDs is their own.
         if len(self._columns) == 1 and all(type(key[0]) is UUID for key in keys):
-            keys = sorted(keys, key=lambda key: key[0].int)
-        else:
-            keys = sorted(keys, key=lambda key: str(dict(zip(self._columns, key, strict=True))))
+            ids = sorted([key[0] for key in keys], key=attrgetter("int"))
+            rows = [{"k0": one, "place": place} for place, one in enumerate(ids)]
+            return {"uc_keys": to_json(rows).decode(), **self._whose(whose)}
+        keys = sorted(keys, key=lambda key: str(dict(zip(self._columns, key, strict=True))))
         names = [f"k{number}" for number in range(len(self._columns))]
         rows = [{**dict(zip(names, key, strict=True)), "place": place} for place, key in enumerate(keys)]
         return {"uc_keys": to_json(rows).decode(), **self._whose(whose)}
