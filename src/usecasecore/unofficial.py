@@ -64,6 +64,7 @@ def unknown_parts() -> tuple[str, ...]:
             found.append(f"{owner.__name__}.{name}")
     found += [f"{owner.__name__}._has_events" for owner in (Connection, Engine) if not hasattr(owner, "_has_events")]
     found += ["RootTransaction.is_active"] if "is_active" not in getattr(RootTransaction, "__slots__", ()) else []
+    found += [f"InstanceState.{name}" for name in ("_strong_obj", "expired_attributes") if not hasattr(InstanceState, name)]
     session = Session()
     found += [f"Session.{name}" for name in ("_new", "_deleted") if not isinstance(getattr(session, name, None), dict)]
     found += ["SessionTransaction._connections"] if not isinstance(getattr(session.begin(), "_connections", None), dict) else []
@@ -88,7 +89,14 @@ def known_versions_of_psycopg() -> tuple[str, ...]:
 
 def settle(state: InstanceState[Any], session: Session) -> None:
     """Make the object what it is after a flush: nothing about it is unwritten."""
-    state._commit_all(state.dict, session.identity_map)
+    inner = state.__dict__
+    if "expired_attributes" in inner or "_pending_mutations" in inner:
+        state._commit_all(state.dict, session.identity_map)
+        return
+    state.committed_state.clear()
+    session.identity_map._modified.discard(state)
+    state.modified = state.expired = False
+    state._strong_obj = None
 
 
 def replace_value(state: InstanceState[Any], held: dict[str, Any], attribute: Any, value: Any) -> bool:
@@ -139,7 +147,7 @@ def load_instance(session: Session, mapper: Mapper[Any], identity: Any, values: 
     made = mapper.class_manager.new_instance()
     state = instance_state(made)
     state.key, state.session_id = identity, session.hash_key
-    state.dict.update(values)
+    made.__dict__.update(values)
     session.identity_map.add(state)
     return made
 

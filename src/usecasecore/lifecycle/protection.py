@@ -22,9 +22,9 @@ from usecasecore.lifecycle.escape import is_unprotected
 from usecasecore.lifecycle.grants import RuntimeToken, drop_grants, grant, is_made, listens, take_delete_grant, take_grant, write
 from usecasecore.lifecycle.observer import Observer
 
-__all__ = ["Protected", "protect", "protected_columns"]
+__all__ = ["Protected", "asked_by_flush", "protect", "protected_columns"]
 
-_KEY = "usecasecore.protected"
+_KEY, _ASKED = "usecasecore.protected", "usecasecore.asked"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -108,9 +108,16 @@ def protect(mapper: Mapper[Any], columns: Iterable[Protected]) -> None:
         event.listen(getattr(mapper.class_, each.key), "set", _attribute_listener(each), raw=True, active_history=True)
         listens(mapper, each.key)
     event.listen(mapper, "before_insert", _insert_listener(columns), raw=True)
-    event.listen(mapper, "before_update", _update_listener(columns), raw=True)
+    asked = mapper.class_manager.info[_ASKED] = _update_listener(columns)
+    event.listen(mapper, "before_update", asked, raw=True)
     event.listen(mapper, "before_delete", _delete_listener(columns), raw=True)
     event.listen(mapper.class_, "expire", _on_expire, raw=True)
+
+
+def asked_by_flush(mapper: Mapper[Any]) -> Callable[[Mapper[Any], Connection, InstanceState[Any]], None] | None:
+    """Return what listens to `before_update` to protect the columns of a class; None where nothing does."""
+    found: Callable[..., None] | None = mapper.class_manager.info.get(_ASKED)
+    return found
 
 
 def protected_columns(table: object) -> dict[str, list[Protected]]:

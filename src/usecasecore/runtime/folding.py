@@ -17,6 +17,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -68,6 +69,7 @@ class Folding:
             column: column.type.dialect_impl(dialect).bind_processor(dialect) for column in mapper.columns
         }
         self._is_equal = {key: _comparison(column, mapper.class_manager[key].impl) for key, column in self._settable.items()}
+        self._plain: set[type] = set(_VALUES)
         self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._sent_of: dict[tuple[str, ...], list[tuple[int, Any]]] = {}
         self._texts: dict[tuple[str, ...], _Text] = {}
@@ -133,10 +135,10 @@ class Folding:
         """
         if state.__dict__.get("_pending_mutations"):
             return None
-        comparisons, changed = self._is_equal, []
+        comparisons, plain, changed = self._is_equal, self._plain, []
         for key, before in state.committed_state.items():
             is_equal, value = comparisons.get(key), held.get(key)
-            if is_equal is None or (type(value) not in _VALUES and _is_expression(value)):
+            if is_equal is None or (type(value) not in plain and self._may_be_expression(value)):
                 return None
             if is_equal(value, before) is not True:
                 changed.append(key)
@@ -188,6 +190,13 @@ class Folding:
             processes = [self._processors[column] for column in (*keys, *changed)]
             known = self._sent_of[names] = [(place, process) for place, process in enumerate(processes) if process is not None]
         return known
+
+    def _may_be_expression(self, value: Any) -> bool:
+        if _is_expression(value):
+            return True
+        if isinstance(value, Enum):  # of these there are few, and what one member isn't, none is
+            self._plain.add(type(value))
+        return False
 
     def _is_unnoticed(self, session: Session, connection: Connection) -> bool:
         alone = not session.in_nested_transaction() and Folding.listener(self._mapper, session) is None
