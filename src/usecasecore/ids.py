@@ -65,18 +65,13 @@ class HexIds:
 
     def __init__(self) -> None:
         self._ends: list[str] = []
-        self._milliseconds, self._begin = -1, ""
+        self._milliseconds, self._begin, self._begin_text = -1, "", ""
 
     def take(self, number: int) -> list[str]:
         """Return so many."""
         if _supplier is not None:
             return [_supplier().hex for _ in range(number)]
-        ends = self._ends
-        while len(ends) < number:
-            ends += _ends()
-        milliseconds = time.time_ns() // 1_000_000
-        if milliseconds != self._milliseconds:
-            self._milliseconds, self._begin = milliseconds, f"{milliseconds:012x}"
+        ends = self._drawn(number)
         begin, first = self._begin, len(ends) - number
         taken = ends[first:]
         del ends[first:]
@@ -87,9 +82,19 @@ class HexIds:
         if _supplier is not None:
             made = _supplier()
             return made, str(made)
-        (digits,) = self.take(1)
-        text = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-        return _uuid(int(digits, 16)), text
+        end = self._drawn(1).pop()
+        return _uuid(int(self._begin + end, 16)), f"{self._begin_text}{end[:4]}-{end[4:8]}-{end[8:]}"
+
+    def _drawn(self, number: int) -> list[str]:
+        """Return the ends of at least so many ids, which begin with what is `_begin` now."""
+        ends = self._ends
+        while len(ends) < number:
+            ends += _ends()
+        milliseconds = time.time_ns() // 1_000_000
+        if milliseconds != self._milliseconds:
+            begin = f"{milliseconds:012x}"
+            self._milliseconds, self._begin, self._begin_text = milliseconds, begin, f"{begin[:8]}-{begin[8:]}-"
+        return ends
 
 
 def _ends() -> list[str]:

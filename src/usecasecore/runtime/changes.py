@@ -332,8 +332,9 @@ class Changes:
             for one in self.touched:
                 self._own(one.aggregate)  # nobody gives a row away
         if len(self.touched) == 1 and (sole := self.touched[0]).sole and not sole.deleted and sole.aggregate is self.subject:
-            sole.version = getattr(sole.aggregate, sole.plan.version) + 1
-            set_version(sole.aggregate, sole.plan.version, sole.version)
+            name, held = sole.plan.version, sole.aggregate.__dict__
+            sole.version = (held[name] if name in held else getattr(sole.aggregate, name)) + 1
+            set_version(sole.aggregate, name, sole.version)
             return sole.version
         for sent in self.sent:
             if (spoken := self._about(sent.about)) is not None:

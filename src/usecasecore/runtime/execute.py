@@ -77,7 +77,8 @@ def decide(plan: Plan, call: Call, session: CommandSession, changes: Changes, co
     in_hand = changes.take_in_hand(found)
     try:
         if found.subject is not None:
-            session.seen_version = getattr(found.subject, plan.plan_of(type(found.subject)).version)
+            name, held = plan.plan_of(type(found.subject)).version, found.subject.__dict__
+            session.seen_version = held[name] if name in held else getattr(found.subject, name)
         authorize(plan, call, session, found, context)
         check_version(plan, call, session.seen_version)
         if plan.triggers:
