@@ -96,25 +96,24 @@ def check_text(value: str) -> str | None:
 
 def _is_plain(value: dict[Any, Any], items: int) -> bool:
     """Say of what the ledger mostly holds that it is that: names, integers, texts, and lists of them; texts are not looked into."""
-    for name in value:
+    lists = []
+    for name, member in value.items():
+        kind = type(member)
+        if kind is list and len(member) <= items:
+            lists.append(member)
+        elif kind not in _PLAIN_JSON or (kind is int and not -_INT64 <= member < _INT64):
+            return False
         if type(name) is not str:
             return False
-    lists, alone = [], []
-    for member in value.values():
-        if type(member) is not list:
-            alone.append(member)
-        elif len(member) > items:
-            return False
-        else:
-            lists.append(member)
-    return _hold_plain((alone, *lists), _PLAIN_JSON)
+    return not lists or _hold_plain(lists, _PLAIN_JSON)
 
 
 def _text_of_plain(value: dict[str, Any]) -> str | None:
     """Return what the encoder says of plain values, in a third of the time; None for a text that is to be looked into."""
     # The two differ in floats only, and in what they refuse.
     try:
-        text = to_json({name: value[name] for name in sorted(value)}).decode()
+        names = sorted(value)
+        text = to_json(value if names == [*value] else {name: value[name] for name in names}).decode()
     except ValueError:  # a lone surrogate, whose place is told elsewhere
         return None
     return text if text.isascii() and "\\u0000" not in text else None

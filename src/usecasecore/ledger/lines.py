@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, NotRequired, TypedDict
 from uuid import uuid4
 
@@ -33,6 +33,8 @@ class Shared:
         headers: The outbox headers as JSON text, with `MARK` for the command's id.
         result_type: As in `StoredResult`.
         result_version: As in `StoredResult`.
+        fingerprinted: What the fingerprint of a command is made of, before its JSON text.
+        keep: For how long their keys are kept.
     """
 
     tenant: str | None
@@ -47,6 +49,8 @@ class Shared:
     headers: str
     result_type: str
     result_version: int
+    fingerprinted: bytes
+    keep: timedelta
 
 
 class Move(NamedTuple):
@@ -107,16 +111,14 @@ class Line(TypedDict):
         i: The id of the entry, 32 hexadecimal digits.
         c: The id of the command, with its hyphens.
         k: The idempotency key.
-        g: The fingerprint, as hexadecimal digits.
         a: The aggregate's key.
         v: Its version.
         w: The place of its move in `Lines.moves`, from 1 on, as SQL counts.
-        m: The command.
+        m: The command, which its fingerprint is made of, too.
         x: The changes.
         z: The detail.
         r: The result.
         o: When it occurred: `created_at` of the key.
-        e: Until when the key is kept: `expires_at`.
         n: How many messages it has.
         j: The id of the event about its transition, 32 hexadecimal digits; that is message 0 then, and is made of the rest of the
             line. Without it, that event is among the messages.
@@ -126,7 +128,6 @@ class Line(TypedDict):
     i: str
     c: str
     k: str
-    g: str
     a: str
     v: int
     w: int
@@ -135,7 +136,6 @@ class Line(TypedDict):
     z: str
     r: str
     o: datetime
-    e: datetime
     n: int
     j: NotRequired[str]
 

@@ -16,14 +16,14 @@ KEY = {
     "actor": "shared.actor",
     "use_case": "shared.use_case",
     "key": "k",
-    "fingerprint": "decode(g, 'hex')",
+    "fingerprint": "sha256(shared.fingerprinted || convert_to(m, 'UTF8'))",
     "command_id": "c",
     "version": "v",
     "result_type": "shared.result_type",
     "result_version": "shared.result_version",
     "result": "r",
     "created_at": "o",
-    "expires_at": "e",
+    "expires_at": "o + shared.keep",
 }
 AUDIT = {
     "id": "i",
@@ -88,12 +88,9 @@ _SHARED = (
     "tenant text, actor text, on_behalf_of text, use_case text, reason text, request_id text, correlation_id text, "
     "causation_id text, aggregate text, headers text, result_type text, result_version int, mark text, "
     "body_use_case text, body_owners text, body_said text, h text[], t text[], f text[], d text[], b text[], "
-    "y text[], u text[], q text[]"
+    "y text[], u text[], q text[], fingerprinted bytea, keep interval"
 )
-_LINE = (
-    "p int, i uuid, c uuid, k text, g text, a text, v bigint, w int, m text, x text, z text, r text, "
-    "o timestamptz, e timestamptz, n int, j uuid"
-)
+_LINE = "p int, i uuid, c uuid, k text, a text, v bigint, w int, m text, x text, z text, r text, o timestamptz, n int, j uuid"
 _MESSAGE = "p int, i uuid, k text, t text, s int, n int, y text, w timestamptz"
 
 

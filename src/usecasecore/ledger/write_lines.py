@@ -8,6 +8,7 @@ held, so the heads can be read for all before anything is written.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -95,7 +96,10 @@ def _told_once(shared: Shared, moves: Sequence[Move]) -> dict[str, Any]:
     parts = {"b": [move.part for move in moves], "y": [move.event_type(shared.aggregate) for move in moves]}
     around = {name: [move.event_around_key[place] for move in moves] for place, name in enumerate("uq")}
     by_move = {name: [move[place] for move in moves] for place, name in enumerate("htfd")}
-    return {**asdict(shared), "mark": MARK, **named, **parts, **around, **by_move}
+    # Hours are the largest unit whose length doesn't depend on the time zone.
+    keep = f"{shared.keep.days * 24} hours {shared.keep.seconds} seconds {shared.keep.microseconds} microseconds"
+    own = {"mark": MARK, "fingerprinted": f"\\x{shared.fingerprinted.hex()}", "keep": keep}
+    return {**asdict(shared), **own, **named, **parts, **around, **by_move}
 
 
 class _SqliteLines:
@@ -180,10 +184,11 @@ class _SqliteLines:
         )
 
     def _key_row(self, shared: Shared, line: Line) -> tuple[Any, ...]:
-        created_at, expires_at = self._instant(line["o"]), self._instant(line["e"])
+        created_at, expires_at = self._instant(line["o"]), self._instant(line["o"] + shared.keep)
+        fingerprint = hashlib.sha256(shared.fingerprinted + line["m"].encode()).digest()
         scope = (shared.tenant or "", shared.actor, shared.use_case, line["k"])
         result = (line["v"], shared.result_type, shared.result_version, line["r"])
-        return (*scope, bytes.fromhex(line["g"]), line["c"].replace("-", ""), *result, created_at, expires_at)
+        return (*scope, fingerprint, line["c"].replace("-", ""), *result, created_at, expires_at)
 
     def _messages(self, shared: Shared, lines: Lines) -> list[tuple[Any, ...]]:
         by_place, made = {line["p"]: line for line in lines.lines}, []

@@ -7,6 +7,7 @@ either way is held by a test that compares all of it.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from usecasecore.ids import HexIds
@@ -56,6 +57,8 @@ class LineMaker:
             headers=canonical({name: value for name, value in headers.items() if value is not None}),
             result_type=plan.result_type,
             result_version=plan.result.result_version,
+            fingerprinted=plan.fingerprinted,
+            keep=plan.keep_results,
         )
         self.moves: list[Move] = []
         self._places: dict[tuple[str | None, ...], int] = {}
@@ -63,8 +66,11 @@ class LineMaker:
 
     @staticmethod
     def suits(plan: Plan) -> bool:
-        """Say whether the commands of a use case may be written as lines: nothing of them must be kept out of the texts."""
-        return not plan.sensitive
+        """Say whether the commands of a use case may be written as lines: nothing of them must be kept out of the texts.
+
+        Nor must their keys be kept for so long that a database's calendar ends later than Python's.
+        """
+        return not plan.sensitive and plan.keep_results < _LONG
 
     def line(
         self, changes: Changes, result: Result, version: int | None, detail: dict[str, Any], changed: tuple[str, ...]
@@ -97,7 +103,6 @@ class LineMaker:
             "i": id_,
             "c": call.command_text,
             "k": call.key,
-            "g": call.fingerprint.hex(),
             "a": key,
             "v": version,
             "w": self._places.get(move) or self._new(move),
@@ -106,7 +111,6 @@ class LineMaker:
             "z": changes.detail_of(one, detail) if detail or one.further else "{}",
             "r": changes.text_of(result),
             "o": now,
-            "e": now + self._plan.keep_results,
             "n": len(messages),
         }
         if event is not None:
@@ -153,3 +157,6 @@ class LineMaker:
                 message["w"] = sent.available_at
             made.append(message)
         return made
+
+
+_LONG = timedelta(days=365_000)

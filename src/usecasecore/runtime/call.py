@@ -56,7 +56,7 @@ class Call(NamedTuple):
         use_case: Its name.
         key: The idempotency key.
         fresh: True where the runtime made the key just now, so that nothing can be stored under it yet.
-        fingerprint: SHA-256 of the name of the use case and the fields that the caller set.
+        fingerprinted: The name of the use case and the fields that the caller set, in the clear.
         command_json: The command as JSON text, redacted.
         redactor: Takes the command's sensitive values out of other texts.
         personal: The values that the command's JSON text holds commitments to.
@@ -69,11 +69,16 @@ class Call(NamedTuple):
     use_case: str
     key: str
     fresh: bool
-    fingerprint: bytes
+    fingerprinted: bytes
     command_json: str
     redactor: Redactor
     personal: tuple[PersonalValue, ...]
     now: datetime
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of what is fingerprinted. Of a command in a batch the database makes it."""
+        return hashlib.sha256(self.fingerprinted).digest()
 
     @property
     def scoped_key(self) -> IdempotencyKey:
@@ -158,7 +163,7 @@ def _call(
         plan.name,
         key if key is not None else str(uuid7()),
         key is None,
-        hashlib.sha256(plan.fingerprinted + text.encode()).digest(),
+        plan.fingerprinted + text.encode(),
         redacted,
         redactor,
         personal,

@@ -25,6 +25,8 @@ SHARED = Shared(
     headers="{}",
     result_type="Closed",
     result_version=1,
+    fingerprinted=b"",
+    keep=timedelta(days=1),
 )
 SAID = replace(
     SHARED, tenant="acme", on_behalf_of="user:grace", reason="wh\u00fd", request_id="r", correlation_id="c", causation_id="b"
@@ -34,7 +36,6 @@ FIRED: Line = {
     "i": "0" * 31 + "7",
     "c": str(UUID(int=9)),
     "k": "key",
-    "g": bytes(32).hex(),
     "a": "4\u2603",
     "v": 12,
     "w": 1,
@@ -43,7 +44,6 @@ FIRED: Line = {
     "z": '{"b":1}',
     "r": "{}",
     "o": AT,
-    "e": AT,
     "n": 2,
 }
 PLAIN: Line = {**FIRED, "w": 2, "n": 0}
