@@ -73,7 +73,7 @@ class CommandSession(Session):
         self._root: Any = None
         self._transaction_seen: Any = None
         self._pooled: Any = None
-        self._driver: Any = None
+        self._asks: Callable[[], bool] = bool
 
     def start(self, use_case: str, command_id: UUID) -> None:
         """Take note of the command that runs from now on."""
@@ -307,9 +307,9 @@ class CommandSession(Session):
 
     def _driver_in_transaction(self, connection: Connection) -> bool:
         pooled = connection.connection
-        if pooled is not self._pooled:  # to ask it for the driver's connection each time is dearer than what that is asked
-            self._pooled, self._driver = pooled, pooled.driver_connection
-        return _is_in_transaction(self._driver)
+        if pooled is not self._pooled:  # to find out each time whom to ask is dearer than to ask
+            self._pooled, self._asks = pooled, _asking(pooled.driver_connection)
+        return self._asks()
 
 
 class _Lent:
@@ -402,12 +402,12 @@ def driver_in_transaction(connection: Connection) -> bool:
     """Say whether the driver has a transaction open, whatever SQLAlchemy thinks."""
     # A first look, by what the drivers know. If user code has begun another transaction since, the ledger's own statement
     # finds out, by the time at which the transaction began.
-    return _is_in_transaction(connection.connection.driver_connection)
+    return _asking(connection.connection.driver_connection)()
 
 
-def _is_in_transaction(driver: Any) -> bool:
+def _asking(driver: Any) -> Callable[[], bool]:
     if hasattr(driver, "is_in_transaction"):  # asyncpg
-        return bool(driver.is_in_transaction())
+        return lambda: bool(driver.is_in_transaction())
     if hasattr(driver, "pgconn"):  # psycopg; 0 is "idle"
-        return bool(driver.pgconn.transaction_status)
-    return getattr(driver, "in_transaction", True) is not False  # sqlite3, aiosqlite
+        return lambda: bool(driver.pgconn.transaction_status)
+    return lambda: getattr(driver, "in_transaction", True) is not False  # sqlite3, aiosqlite
