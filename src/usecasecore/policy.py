@@ -38,7 +38,7 @@ class Decision:
         return self.allowed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class PolicyRequest:
     """What a policy decides on.
 
@@ -57,6 +57,22 @@ class PolicyRequest:
     command: Command[Any]
     aggregate: Any
     context: ExecutionContext
+
+    def __init__(
+        self, actor: Actor, permission: str, use_case: str, command: Command[Any], aggregate: Any, context: ExecutionContext
+    ) -> None:
+        # As in `Outcome`.
+        _set_actor(self, actor)
+        _set_permission(self, permission)
+        _set_use_case(self, use_case)
+        _set_command(self, command)
+        _set_aggregate(self, aggregate)
+        _set_context(self, context)
+
+
+_set_actor, _set_permission, _set_use_case, _set_command, _set_aggregate, _set_context = (
+    vars(PolicyRequest)[name].__set__ for name in ("actor", "permission", "use_case", "command", "aggregate", "context")
+)
 
 
 class Policy(ABC):

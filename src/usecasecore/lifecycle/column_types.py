@@ -101,8 +101,8 @@ class StateType(TypeDecorator[Any]):
         """
         if value is None:
             return None
-        if self.states is not None and value in self._values:
-            return self._values[value]
+        if self.states is not None and (known := self._values.get(value)) is not None:
+            return known
         if self.accepts(value):
             return str(value.value) if isinstance(value, Enum) else value
         if self.lenient or is_unprotected():

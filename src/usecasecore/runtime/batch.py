@@ -47,6 +47,8 @@ from usecasecore.steps import Step
 
 __all__ = ["Batch", "Decided", "Manner"]
 
+_made = tuple.__new__  # what a named tuple's own `__new__` calls
+
 Decided: TypeAlias = Outcome[Any] | Rejected | Conflict
 """What became of one command of many."""
 
@@ -319,7 +321,7 @@ class Batch:
         plan, call = self._plan, one.call
         changes = Changes(plan, call, session, attempt.join)
         context = changes.context()
-        found = Loaded(aggregate, (aggregate,), subject=aggregate, began=attempt.began)
+        found = _made(Loaded, (aggregate, (aggregate,), (), aggregate, attempt.began, False))
         result = decide(plan, call, session, changes, context, found)
         version = changes.raise_versions()
         detail = dict(plan.audit(call.command, aggregate, context)) if plan.audit else {}

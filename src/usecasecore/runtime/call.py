@@ -155,20 +155,10 @@ def _call(
         clean = command.model_dump(mode="json", exclude_unset=True, context={REDACT: commitments.commit})
         redactor, redacted, personal = Redactor.between(fields, clean), canonical(clean), commitments.values(clean)
     command_id, command_text = _id_with_text() if ids is None else ids.with_text()
-    return Call(
-        command,
-        asked,
-        command_id,
-        command_text,
-        plan.name,
-        key if key is not None else str(uuid7()),
-        key is None,
-        plan.fingerprinted + text.encode(),
-        redacted,
-        redactor,
-        personal,
-        now,
-    )
+    fresh, fingerprinted = key is None, plan.fingerprinted + text.encode()
+    own = key if key is not None else str(uuid7())
+    values = (command, asked, command_id, command_text, plan.name, own, fresh, fingerprinted, redacted, redactor, personal, now)
+    return tuple.__new__(Call, values)  # what its own `__new__` does
 
 
 def _id_with_text() -> tuple[UUID, str]:
