@@ -35,8 +35,8 @@ def uuid7() -> UUID:
 def _uuid(number: int) -> UUID:
     # What UUID(int=...) does, without asking which of its six arguments was given: that takes three times as long as the rest.
     made = object.__new__(UUID)
-    _set(made, "int", number)
-    _set(made, "is_safe", _UNKNOWN)
+    _set_int(made, number)
+    _set_is_safe(made, _UNKNOWN)
     return made
 
 
@@ -54,7 +54,7 @@ _drawn: list[int] = []
 if hasattr(os, "register_at_fork"):  # not on Windows, where no process is forked
     os.register_at_fork(after_in_child=_drawn.clear)
 
-_set, _UNKNOWN = object.__setattr__, SafeUUID.unknown
+_set_int, _set_is_safe, _UNKNOWN = vars(UUID)["int"].__set__, vars(UUID)["is_safe"].__set__, SafeUUID.unknown
 
 
 class HexIds:

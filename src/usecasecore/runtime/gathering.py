@@ -93,7 +93,8 @@ class Gathering:
         Returns:
             False where it takes a flush, or something was changed again; see `is_changed_again`.
         """
-        if self._ahead is None or len(self._lines) < min(PART, max(left, LEAST)):
+        gathered = len(self._lines.lines)
+        if self._ahead is None or (gathered < PART and (gathered < left or gathered < LEAST)):
             return True
         updates = self._updates()
         if updates is None:

@@ -92,7 +92,7 @@ class Shell:
 
     def next_call(self, plan: Plan, command: Command[Any], first: Asked, key: str | None, ids: HexIds) -> Call:
         """Return the validated call of a command that is asked for with the same words as a valid one, but for the key; see `call`."""
-        if Step.VALIDATE in steps.wanted:
+        if steps.wanted and Step.VALIDATE in steps.wanted:
             return self.call(command, first._replace(idempotency_key=key))[1]
         return next_of_many(plan, command, first, key, self.clock(), self.limits, ids)
 
