@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
@@ -519,7 +519,12 @@ def stored(engine: Engine, make_runtime: Callable[..., Any]) -> Iterator[Callabl
     Everywhere.metadata.drop_all(engine)
 
 
-@pytest.mark.parametrize("values", [CARRIED, dict.fromkeys(CARRIED)], ids=["values", "nothing"])
+ELSEWHERE = {**CARRIED, "moment": datetime(1890, 5, 4, 12, 30, tzinfo=timezone(timedelta(minutes=53, seconds=28)))}
+
+
+@pytest.mark.parametrize(
+    "values", [CARRIED, dict.fromkeys(CARRIED), ELSEWHERE], ids=["values", "nothing", "an offset of seconds"]
+)
 def test_every_kind_of_value_is_stored_as_the_flush_stores_it(stored: Callable[..., Any], values: dict[str, Any]) -> None:
     was, rows = stored(Everything, values)
     assert was

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
@@ -99,7 +99,8 @@ def _told_once(shared: Shared, moves: Sequence[Move]) -> dict[str, Any]:
     # Hours are the largest unit whose length doesn't depend on the time zone.
     keep = f"{shared.keep.days * 24} hours {shared.keep.seconds} seconds {shared.keep.microseconds} microseconds"
     own = {"mark": MARK, "fingerprinted": f"\\x{shared.fingerprinted.hex()}", "keep": keep}
-    return {**asdict(shared), **own, **named, **parts, **around, **by_move}
+    told = {one.name: getattr(shared, one.name) for one in fields(shared)}
+    return {**told, **own, **named, **parts, **around, **by_move}
 
 
 class _SqliteLines:

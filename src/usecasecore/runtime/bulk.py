@@ -112,5 +112,6 @@ class Bulk:
 
 def all_decided(batch: Batch) -> list[Decided]:
     """Return the results of a batch that was run, with those of the commands that were run alone."""
-    assert all(result is not None for result in batch.results)
-    return [result for result in batch.results if result is not None]
+    decided = [result for result in batch.results if result is not None]
+    assert len(decided) == len(batch.results)
+    return decided

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -191,7 +191,7 @@ def _carried(values: Sequence[Any], carriers: dict[type, Callable[[Any], Any] | 
         KeyError: For a type that isn't carried for certain.
     """
     carry = {kind: carriers[kind] for kind in set(map(type, values)) if kind is not type(None)}
-    if not any(carry.values()):
+    if not any(carry.values()) or (carry.keys() <= _INSTANTS and all(value is None or value.tzinfo is UTC for value in values)):
         return values
     carry[type(None)] = None
     made = []
@@ -202,6 +202,10 @@ def _carried(values: Sequence[Any], carriers: dict[type, Callable[[Any], Any] | 
 
 
 _Update = _EachRow | _AllRows
+
+
+_INSTANTS = frozenset({datetime})
+"""What JSON carries as it is where it is in UTC; an offset it would round to minutes."""
 
 
 class _Carrier(dict[type, Callable[[Any], Any] | None]):

@@ -33,6 +33,7 @@ class LeanRows:
         self._compiled = CompiledSql(statement, dialect) if one_text else None
         self._received: list[tuple[str, Callable[[Any], Any]]] = []
         self._is_known = False
+        self._like: Any = None
 
     def rows(self, session: CommandSession, parameters: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         """Return the rows, attribute -> value as it is in Python; None where the session has to be asked for the objects.
@@ -57,7 +58,11 @@ class LeanRows:
         Raises:
             InvalidRequestError: If the session has one meanwhile.
         """
-        identity = self._mapper.identity_key_from_primary_key(tuple([row[key] for key in self._keys]))
+        key, like = tuple([row[name] for name in self._keys]), self._like
+        if like is None:
+            identity = self._like = self._mapper.identity_key_from_primary_key(key)
+        else:  # in such a key nothing but the row's own key differs
+            identity = (like[0], key, like[2])
         return unofficial.load_instance(session, self._mapper, identity, row)
 
     def _rows(self, connection: Connection, parameters: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
