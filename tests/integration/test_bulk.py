@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -68,6 +69,7 @@ from usecasecore.errors import (
 )
 from usecasecore.ledger import ledger_tables
 from usecasecore.ledger.transitions import event_payload
+from usecasecore.runtime.batch import Batch
 from usecasecore.runtime.bulk import LARGEST_BATCH
 from usecasecore.runtime.plan import id_text
 from usecasecore.runtime.selection import Progress
@@ -148,6 +150,22 @@ def test_commands_share_a_transaction_and_answer_in_their_order(bank: Bank) -> N
     assert all(bank.account(one).state == AccountState.FROZEN and bank.account(one).version == 2 for one in ids)
     counts = bank.counts()
     assert (counts["idempotency"], counts["audit"], counts["outbox"]) == (25, 25, 25)
+
+
+def test_a_batch_is_gone_when_it_is_done_without_the_garbage_collector(bank: Bank) -> None:
+    ids = accounts(bank, 3)
+
+    def kept() -> int:
+        return sum(isinstance(one, Batch | Deposit) for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept()
+        assert codes(list(bank.runtime.execute_many(deposits(ids, [1, 2, 3])))) == ["done"] * 3
+        assert kept() == before
+    finally:
+        gc.enable()
 
 
 def test_nothing_runs_before_the_results_are_asked_for_and_no_more_than_asked_for(bank: Bank) -> None:
