@@ -394,7 +394,8 @@ def test_it_looks_through_an_asynchronous_driver(run: CommandLine, engine: Engin
         connection.execute(update(TABLES.outbox).values(dead_at=TABLES.outbox.c.occurred_at))
     for driver in ASYNC_DRIVERS[engine.url.get_backend_name()]:
         ran = run("doctor", "--url", engine.url.set(drivername=driver).render_as_string(hide_password=False), "--format", "json")
-        assert [one["code"] for one in ran.data["findings"] if one["code"] != "UCD201"] == ["UCD302"]
+        # The server's own are no part of this: statistics, for one, depend on when autovacuum comes by.
+        assert [one["code"] for one in ran.data["findings"] if not one["code"].startswith("UCD2")] == ["UCD302"]
 
 
 def test_what_the_runtime_says_of_itself_is_taken_from_it(

@@ -22,7 +22,6 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from usecasecore.driver import DriverSql, row_count, row_count_of_many
 from usecasecore.ledger.write_sql import Places
-from usecasecore.lifecycle.protection import asked_by_flush
 from usecasecore.runtime.folding import MOST_TEXTS, Folding
 
 __all__ = ["FoldedRows", "RowsFolding"]
@@ -71,7 +70,6 @@ class RowsFolding:
 
     def __init__(self, folding: Folding, mapper: Mapper[Any], dialect: Dialect) -> None:
         self._folding, self._mapper, self._dialect = folding, mapper, dialect
-        self._asked = asked_by_flush(mapper)
         self._updates: dict[tuple[str, ...], _Update] = {}
 
     def is_right_for(self, session: Session, connection: Connection) -> bool:
@@ -94,13 +92,8 @@ class RowsFolding:
         return None if changed is None or row is None else (changed, row)
 
     def allow(self, connection: Connection, state: InstanceState[Any]) -> None:
-        """Ask whoever protects the columns, as the flush does; that uses up what the runtime granted.
-
-        Raises:
-            StateWriteRefused: If a protected column was changed past the runtime.
-        """
-        # Where nobody else listens, which `is_right_for` has made sure of, SQLAlchemy need not be asked to tell.
-        (self._asked or self._mapper.dispatch.before_update)(self._mapper, connection, state)
+        """See `Folding.allow`."""
+        self._folding.allow(connection, state)
 
     def updates(self, rows: Mapping[tuple[str, ...], Sequence[_Row]]) -> Sequence[FoldedRows] | None:
         """Return the UPDATEs; None where there are too many sets of columns, or a value that isn't carried for certain.

@@ -30,6 +30,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from usecasecore import unofficial
 from usecasecore.driver import typed_in_text
 from usecasecore.ledger.row_update import RowUpdate
+from usecasecore.lifecycle.protection import asked_by_flush
 
 __all__ = ["MOST_TEXTS", "Folded", "Folding"]
 
@@ -62,6 +63,7 @@ class Folding:
 
     def __init__(self, mapper: Mapper[Any], dialect: Dialect) -> None:
         self._mapper, self._dialect = mapper, dialect
+        self._asked = asked_by_flush(mapper)
         self._keys = tuple(mapper.primary_key)
         columns = {prop.key: prop.columns[0] for prop in mapper.column_attrs}
         self._settable: dict[str, Any] = {key: column for key, column in columns.items() if not column.primary_key}
@@ -123,8 +125,17 @@ class Folding:
         text, order, parameters = known
         sent = RowUpdate(text, order, dict(zip(parameters, row, strict=True)))
         # The last thing, because it uses up what the runtime granted: after it nothing may fall back to the flush.
-        self._mapper.dispatch.before_update(self._mapper, connection, state)
+        self.allow(connection, state)
         return Folded(sent, state, session)
+
+    def allow(self, connection: Connection, state: InstanceState[Any]) -> None:
+        """Ask whoever protects the columns, as the flush does; that uses up what the runtime granted. Nobody else listens: see `listener`.
+
+        Raises:
+            StateWriteRefused: If a protected column was changed past the runtime.
+        """
+        # SQLAlchemy need not be asked to tell the one listener there is.
+        (self._asked or self._mapper.dispatch.before_update)(self._mapper, connection, state)
 
     def changed(self, state: InstanceState[Any], held: Mapping[str, Any]) -> tuple[str, ...] | None:
         """Return the attributes that a flush would write of an object that is unwritten; None where it would do more, or nothing.
