@@ -170,7 +170,7 @@ def test_the_last_parts_are_small_so_that_little_is_left_to_wait_for(
     monkeypatch.setattr(gathering, "LEAST", 2)
     bank = bank_doing(put_in)
     ids = accounts(bank, 20)
-    assert sent_ahead(lambda: deposit(bank, ids)) == 2 * len([8, 6, 3, 2, 1])
+    assert sent_ahead(lambda: deposit(bank, ids)) == 2 * len([4, 4, 3, 2, 2, 2, 2, 1])
     assert balances(bank, ids) == [5] * 20
 
 

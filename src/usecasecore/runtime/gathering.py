@@ -88,13 +88,14 @@ class Gathering:
         """Send what was gathered so far, where that is worth a statement and the database can work on it meanwhile.
 
         Args:
-            left: How many commands are not decided yet. Towards the end the parts get smaller, so that little is left to wait for.
+            left: How many commands are not decided yet. Towards the end the parts get smaller, each a quarter of what is left, so that the
+                database is done with one when the next one comes, and there is little to wait for after the last.
 
         Returns:
             False where it takes a flush, or something was changed again; see `is_changed_again`.
         """
         gathered = len(self._lines.lines)
-        if self._ahead is None or (gathered < PART and (gathered < left or gathered < LEAST)):
+        if self._ahead is None or (gathered < PART and (gathered * 4 < left or gathered < LEAST)):
             return True
         updates = self._updates()
         if updates is None:
@@ -157,7 +158,7 @@ class Gathering:
         self._rows, self._lines = {}, Lines(self._maker.moves)
 
 
-PART = 200
+PART = 100
 """How many commands are worth a statement of their own, sent while the next ones are decided."""
 LEAST = 25
 """How many at the least, near the end of a batch."""
