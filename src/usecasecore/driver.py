@@ -200,9 +200,11 @@ def row_count(connection: Connection, text: str, parameters: Any, *, unwatched: 
     return _executed(connection, text, parameters, _count, unwatched)
 
 
-def all_rows(connection: Connection, text: str, parameters: Any) -> tuple[Sequence[Sequence[Any]], list[Any]]:
-    """Return all rows as the driver has them, and the driver's code for the type of each column; see `first_row`."""
-    return _executed(connection, text, parameters, _all_and_types)
+def all_rows(
+    connection: Connection, text: str, parameters: Any, meanwhile: Callable[[], None] | None = None
+) -> tuple[Sequence[Sequence[Any]], list[Any]]:
+    """Return all rows as the driver has them, and the driver's code for the type of each column; see `first_row`, `Pipeline.execute`."""
+    return _executed(connection, text, parameters, _all_and_types, meanwhile=meanwhile)
 
 
 def row_count_of_many(connection: Connection, text: str, parameters: Sequence[Any]) -> int:

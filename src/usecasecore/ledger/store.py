@@ -151,8 +151,16 @@ class Store(ABC):
             TransactionGone: If the transaction isn't the one that the runtime began.
         """
 
-    def look_up_many(self, connection: Connection, keys: Sequence[IdempotencyKey]) -> dict[str, StoredResult]:
-        """Return key -> what is stored under it, as of now, for keys of one tenant, actor and use case."""
+    def look_up_many(
+        self, connection: Connection, keys: Sequence[IdempotencyKey], meanwhile: Callable[[], None] | None = None
+    ) -> dict[str, StoredResult]:
+        """Return key -> what is stored under it, as of now, for keys of one tenant, actor and use case.
+
+        Args:
+            connection: In a transaction.
+            keys: At least one.
+            meanwhile: See `Pipeline.execute`; not called where the connection has no such way.
+        """
         parameters = {**key_parameters(keys[0]), "uc_key": [one.key for one in keys]}
         found = connection.execute(_look_up_many(self.tables), parameters)
         return {key: stored_of(stored) for key, *stored in found}
@@ -343,10 +351,13 @@ class PostgresStore(Store):
         statement = self._statement(claimed, False, update, True, len(outbox))
         self._send(connection, statement, values, 1, commit)
 
-    def look_up_many(self, connection: Connection, keys: Sequence[IdempotencyKey]) -> dict[str, StoredResult]:
+    def look_up_many(
+        self, connection: Connection, keys: Sequence[IdempotencyKey], meanwhile: Callable[[], None] | None = None
+    ) -> dict[str, StoredResult]:
         """Return what is stored, with the keys as one JSON array: the text stays short; see `Store.look_up_many`."""
         parameters = {**key_parameters(keys[0]), "uc_key": to_json([one.key for one in keys]).decode()}
-        rows, _ = all_rows(connection, self._looked_up_many.text, self._looked_up_many.parameters(parameters))
+        sent = self._looked_up_many
+        rows, _ = all_rows(connection, sent.text, sent.parameters(parameters), meanwhile)
         return {key: stored_of(stored) for key, *stored in rows}
 
     def write_many(self, connection: Connection, many: Sequence[Entries], *, began: datetime | None, enter: Enter) -> None:

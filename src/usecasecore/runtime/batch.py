@@ -233,7 +233,7 @@ class Batch:
         asked = together[0].call.asked
         found = rows.lock(session, [one.row for one in together], asked.actor, skip_locked=self._skip_locked)
         session.enter(Step.IDEMPOTENCY)
-        stored = self._stored(session, together)
+        stored = self._stored(session, together, found)
         self._miss(session, rows, attempt, [one for one in together if one.row not in found], stored)
         session.leave()
         if self._manner.gathers:
@@ -260,10 +260,10 @@ class Batch:
         except InvalidRequestError:  # a command before this one put it into the session
             self._fall_apart()
 
-    def _stored(self, session: CommandSession, together: Sequence[_One]) -> dict[str, StoredResult]:
+    def _stored(self, session: CommandSession, together: Sequence[_One], found: Locked) -> dict[str, StoredResult]:
         # After the rows are locked: whoever ran the same command has committed by now, and a new statement sees it.
         keys = [one.call.scoped_key for one in together if not one.call.fresh]
-        return self._plan.store.look_up_many(session.connection(), keys) if keys else {}
+        return self._plan.store.look_up_many(session.connection(), keys, found.prepare) if keys else {}
 
     def _miss(
         self,

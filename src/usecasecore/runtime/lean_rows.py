@@ -35,8 +35,8 @@ class LeanRows:
         self._is_known = False
         self._like: Any = None
 
-    def rows(self, session: CommandSession, parameters: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-        """Return the rows, attribute -> value as it is in Python; None where the session has to be asked for the objects.
+    def rows(self, session: CommandSession, parameters: Mapping[str, Any]) -> Iterable[Sequence[Any]] | None:
+        """Return the rows as the driver has them, for `held`; None where the session has to be asked for the objects.
 
         Raises:
             StatementError: As SQLAlchemy raises it.
@@ -44,8 +44,16 @@ class LeanRows:
         connection = session.held
         if any(True for _ in session) or not LeanLoad.is_unnoticed(self._mapper, session, connection):
             return None
-        names, found, made = self._names, self._rows(connection, parameters), []
-        for row in found:
+        return self._rows(connection, parameters)
+
+    def held(self, rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
+        """Return the rows, attribute -> value as it is in Python.
+
+        Raises:
+            Exception: Whatever a type raises that can't hold its value.
+        """
+        names, made = self._names, []
+        for row in rows:
             held = dict(zip(names, row, strict=True))
             for name, process in self._received:
                 held[name] = process(held[name])

@@ -11,7 +11,8 @@ it can't hold, a row that is missing) is for the single command to decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
@@ -62,8 +63,20 @@ class Locked:
     A thousand objects that wait for their turn would be looked through by the garbage collector, and be far away when it comes.
     """
 
-    def __init__(self, rows: dict[Key, Any], make: Callable[[Any], Any] | None) -> None:
-        self._rows, self._make = rows, make
+    def __init__(self, rows: Callable[[], dict[Key, Any]], make: Callable[[Any], Any] | None) -> None:
+        self._found, self._make = rows, make
+        self._by_key: dict[Key, Any] | None = None
+
+    @property
+    def _rows(self) -> dict[Key, Any]:
+        if self._by_key is None:
+            self._by_key = self._found()
+        return self._by_key
+
+    def prepare(self) -> None:
+        """Turn what the driver has into Python's values now. Never fails: what does will do so when a row is asked for."""
+        with suppress(Exception):
+            self._by_key = self._found()
 
     def __contains__(self, key: Key) -> bool:
         return key in self._rows
@@ -119,14 +132,15 @@ class LockedRows:
         lean = self._lean[skip_locked]
         rows = lean.rows(session, parameters) if lean is not None else None
         if rows is not None and lean is not None:
-            one, *more = self._columns
-            by_key = (
-                {(row[one], *[row[name] for name in more]): row for row in rows} if more else {(row[one],): row for row in rows}
-            )
-            return Locked(by_key, partial(lean.object, session))
+            return Locked(partial(self._by_key, lean, rows), partial(lean.object, session))
         of_object = self._of_object
-        found = list(session.execute(self._statements[skip_locked], parameters).scalars())
-        return Locked({of_object(one): one for one in found}, None)
+        found = {of_object(one): one for one in session.execute(self._statements[skip_locked], parameters).scalars()}
+        return Locked(lambda: found, None)
+
+    def _by_key(self, lean: LeanRows, rows: Iterable[Sequence[Any]]) -> dict[Key, Any]:
+        one, *more = self._columns
+        held = lean.held(rows)
+        return {(row[one], *[row[name] for name in more]): row for row in held} if more else {(row[one],): row for row in held}
 
     def there(self, session: CommandSession, keys: Sequence[Key], whose: Actor) -> set[Key]:
         """Return the keys of the rows that are there, locked or not."""
