@@ -542,6 +542,16 @@ def at_the_commit(engine: Engine, what: str) -> None:
         )
 
 
+@contextmanager
+def every_session_tells(what: str, listener: Callable[..., None]) -> Iterator[None]:
+    """Have somebody listen to an event of all sessions."""
+    event.listen(Session, what, listener)
+    try:
+        yield
+    finally:
+        event.remove(Session, what, listener)
+
+
 @pytest.mark.parametrize("when", ["before_commit", "after_commit"])
 def test_who_listens_to_the_session_is_asked_before_it_is_committed(engine_with: Callable[..., Engine], when: str) -> None:
     engine = engine_with()
@@ -553,12 +563,8 @@ def test_who_listens_to_the_session_is_asked_before_it_is_committed(engine_with:
     def look(session: Session) -> None:
         seen_there.append(balance(other))
 
-    event.listen(Session, when, look)
-    try:
-        with sent() as seen:
-            runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
-    finally:
-        event.remove(Session, when, look)
+    with every_session_tells(when, look), sent() as seen:
+        runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
     assert seen_there == [0 if when == "before_commit" else 5]
     assert seen.commits == [False, when == "after_commit"]
 
@@ -603,12 +609,8 @@ def test_what_is_left_dirty_by_a_flush_is_flushed_before_the_commit(engine_with:
             once.append(one)
             one.owner = "renamed"
 
-    event.listen(Session, "after_flush_postexec", rename)
-    try:
-        with sent() as seen:
-            runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
-    finally:
-        event.remove(Session, "after_flush_postexec", rename)
+    with every_session_tells("after_flush_postexec", rename), sent() as seen:
+        runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
     assert not any(seen.commits)
     with engine.connect() as connection:
         assert connection.exec_driver_sql("select owner from accounts").scalar_one() == "renamed"
@@ -636,12 +638,8 @@ def test_who_listens_to_objects_that_are_let_go_hears_of_it_when_it_is_committed
     def look(_session: Session, _object: Any) -> None:
         seen_then.append(balance(other))
 
-    event.listen(Session, "persistent_to_detached", look)
-    try:
-        with sent() as seen:
-            runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
-    finally:
-        event.remove(Session, "persistent_to_detached", look)
+    with every_session_tells("persistent_to_detached", look), sent() as seen:
+        runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
     assert seen.commits == [False, True]
     assert seen_then == [5]
 

@@ -15,7 +15,15 @@ from typing import Any
 from usecasecore.context import FiredTransition
 from usecasecore.ledger.json_text import canonical
 
-__all__ = ["FURTHER_TRANSITIONS", "as_json", "event_around_key", "event_payload", "is_plain_key", "transitions_of"]
+__all__ = [
+    "FURTHER_TRANSITIONS",
+    "as_json",
+    "event_around_key",
+    "event_payload",
+    "is_plain_key",
+    "plain_payload",
+    "transitions_of",
+]
 
 FURTHER_TRANSITIONS = "transitions"
 """The key of `detail` that holds the further ones, each as `as_json` makes it."""
@@ -36,7 +44,12 @@ def event_payload(made: FiredTransition, key: str, version: int) -> str:
     """
     if not is_plain_key(key):
         return canonical({"id": key, "version": version, **as_json(made)})
-    before, between = event_around_key(made.lifecycle, made.trigger, made.source, made.dest)
+    return plain_payload(event_around_key(made.lifecycle, made.trigger, made.source, made.dest), key, version)
+
+
+def plain_payload(around_key: tuple[str, str], key: str, version: int) -> str:
+    """Return `event_payload` from what `event_around_key` returned, for a plain key."""
+    before, between = around_key
     return f"{before}{key}{between}{version}}}"
 
 

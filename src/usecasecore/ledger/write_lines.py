@@ -23,6 +23,7 @@ from usecasecore.ledger.lines import MARK, Bodies, Line, Lines, MessageLine, Mov
 from usecasecore.ledger.lines_sql import AUDIT, KEY, OUTBOX, LinesStatement
 from usecasecore.ledger.store import KeyTaken, Store, TransactionGone
 from usecasecore.ledger.tables import LedgerTables
+from usecasecore.ledger.transitions import plain_payload
 from usecasecore.ledger.types import Instant
 from usecasecore.steps import Step
 
@@ -206,8 +207,7 @@ class _SqliteLines:
         for line in lines.lines:
             if "j" in line:
                 move = lines.moves[line["w"] - 1]
-                (before, between), name = move.event_around_key, move.event_type(shared.aggregate)
-                payload = f"{before}{line['a']}{between}{line['v']}}}"
+                name, payload = move.event_type(shared.aggregate), plain_payload(move.event_around_key, line["a"], line["v"])
                 yield {"p": line["p"], "i": line["j"], "k": "event", "t": name, "s": 1, "n": 0, "y": payload}
 
 
