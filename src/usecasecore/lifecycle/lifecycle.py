@@ -318,7 +318,7 @@ class Lifecycle(Bindable):
                 self._tell(context, aggregate, trigger, state, None)
             raise TransitionNotAllowed(lifecycle=bound.name, trigger=trigger, state=state, allowed=bound.allowed[state])
         try:
-            attempt = bound.machine.attempt(aggregate, trigger, command, context)
+            attempt = bound.machine.attempt(state, trigger, aggregate, command, context)
         except BaseException:
             if steps.Firing in steps.wanted:
                 self._tell(context, aggregate, trigger, state, Attempt())

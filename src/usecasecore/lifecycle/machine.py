@@ -116,9 +116,18 @@ class Path(PeerTransition):
         self.fired: Any = None
 
     def execute(self, event_data: EventData) -> bool:
-        """Do what pytransitions does, and leave a note of the transition that was made."""
-        if not super().execute(event_data):
-            return False
+        """Do what pytransitions does where a machine has no callbacks of its own, but for its log; leave a note of what was made."""
+        for call in self.prepare:
+            call(event_data)  # type: ignore[operator]  # resolved already, as below
+        for condition in self.conditions:
+            if not condition.check(event_data):
+                return False
+        for call in self.before:
+            call(event_data)  # type: ignore[operator]  # resolved already, as below
+        if self.dest:
+            self._change_state(event_data)
+        for call in self.after:
+            call(event_data)  # type: ignore[operator]  # resolved already, as below
         event_data.kwargs["_attempt"].taken = self
         return True
 
@@ -199,15 +208,17 @@ class SharedMachine(Machine):
         name = state.name if isinstance(state, State) else self._readings[state]
         self._write(model, self.model_attribute, self._places[name].held)
 
-    def callbacks(self, funcs: Any, event_data: EventData) -> None:
-        """Call callbacks that are resolved already; pytransitions would log each of them."""
-        for func in funcs:
-            func(event_data)
+    def attempt(self, state: str, trigger: str, model: object, command: object, context: object) -> Attempt:
+        """Fire a trigger that is declared for the state that the model is in; without a `taken` in the answer, guards refused.
 
-    def attempt(self, model: object, trigger: str, command: object, context: object) -> Attempt:
-        """Fire a trigger that is declared for the model's state; without a `taken` in the answer, guards refused."""
+        Candidates are tried as pytransitions' `Event` does where the machine has no queue.
+        """
         attempt = Attempt()
-        self.events[trigger].trigger(model, command=command, context=context, _attempt=attempt)
+        event = self.question(state, trigger, model, {"command": command, "context": context, "_attempt": attempt})
+        for path in self.events[trigger].transitions[state]:
+            event.transition = path
+            if path.execute(event):
+                break
         return attempt
 
     def candidates(self, state: str, trigger: str) -> tuple[Path, ...]:
