@@ -340,59 +340,69 @@ class Job(_Emitted):
 
 def json_of(message: Message) -> str:
     """Return `model_dump_json(warnings="error")`, by pydantic's serializer itself where the class hasn't its own way to it."""
-    if type(message).model_dump_json is not BaseModel.model_dump_json:
+    form = _form(type(message))
+    if form.own_text:
         return message.model_dump_json(warnings="error")
-    if _is_plain(message):
+    if form.is_plain(message.__dict__):
         return message.__pydantic_serializer__.to_json(message).decode()
     return message.__pydantic_serializer__.to_json(message, warnings="error").decode()
 
 
 def json_fields(message: Message) -> dict[str, Any]:
     """Return the fields that were set as JSON values, `model_dump(mode="json", exclude_unset=True, warnings="error")`; likewise."""
-    if type(message).model_dump is not BaseModel.model_dump:
+    form = _form(type(message))
+    if form.own_fields:
         return message.model_dump(mode="json", exclude_unset=True, warnings="error")
     fields: dict[str, Any]
-    if _is_plain(message):
+    if form.is_plain(message.__dict__):
         fields = message.__pydantic_serializer__.to_python(message, mode="json", exclude_unset=True)
     else:
         fields = message.__pydantic_serializer__.to_python(message, mode="json", exclude_unset=True, warnings="error")
     return fields
 
 
-def _is_plain(message: Message) -> bool:
-    """Say whether pydantic has nothing to warn of, so that it need not be asked."""
-    plain = _plain(type(message))
-    return plain is not None and plain.holds(message.__dict__)
+class _Form:
+    """What is known of how the messages of a class become JSON.
 
-
-class _Plain:
-    """What is known of a class whose fields are plain: what pydantic would warn of then is told by the types of the values alone.
-
-    To be asked for an error in the place of a warning costs pydantic more than all else that it does with a small message.
+    Where its fields are plain, what pydantic would warn of is told by the types of the values alone. To be asked for an error in
+    the place of a warning costs pydantic more than all else that it does with a small message.
 
     Attributes:
-        known: The names and types of fields that `holds` said yes to.
+        own_text: Whether it has its own way to JSON text.
+        own_fields: Whether it has its own way to JSON values.
     """
 
-    def __init__(self, kinds: dict[str, frozenset[type]]) -> None:
-        self._kinds = kinds
-        self.known: set[tuple[Any, ...]] = set()
+    __slots__ = ("_kinds", "_known", "_names", "own_fields", "own_text")
 
-    def holds(self, held: Mapping[str, Any]) -> bool:
-        """Say whether each field is there, in its order, with a value of exactly a type that it is declared with."""
-        found = (*held, *map(type, held.values()))
-        if found in self.known:
-            return True
-        if list(held) != list(self._kinds) or not all(type(held[name]) in kinds for name, kinds in self._kinds.items()):
+    def __init__(self, message: type[Message]) -> None:
+        self.own_text = message.model_dump_json is not BaseModel.model_dump_json
+        self.own_fields = message.model_dump is not BaseModel.model_dump
+        self._kinds = _plain_fields(message)
+        self._names = list(self._kinds)
+        self._known: list[list[type]] = []
+
+    def is_plain(self, held: Mapping[str, Any]) -> bool:
+        """Say whether each field is there, in its order, with a value of exactly a type that it is declared with.
+
+        Pydantic has nothing to warn of then, and need not be asked.
+        """
+        kinds = [*map(type, held.values())]
+        if [*held] != self._names or not kinds:
             return False
-        if len(self.known) < _MOST_KNOWN:  # of many optional fields there are more combinations than are worth their room
-            self.known.add(found)
+        if kinds in self._known:
+            return True
+        if not all(kind in declared for kind, declared in zip(kinds, self._kinds.values(), strict=True)):
+            return False
+        if len(self._known) < _MOST_KNOWN:  # of many optional fields there are more combinations than are worth their room
+            self._known.append(kinds)
         return True
 
 
-@cache
-def _plain(message: type[Message]) -> _Plain | None:
-    """Return what is known of a class with plain fields; None where one is not, or something is written in another way than pydantic's."""
+_form = cache(_Form)
+
+
+def _plain_fields(message: type[Message]) -> dict[str, frozenset[type]]:
+    """Return the types of a class's fields; nothing where one is not plain, or something is written in another way than pydantic's."""
     decorators, own = message.__pydantic_decorators__, getattr(message.__get_pydantic_core_schema__, "__func__", None)
     written = decorators.field_serializers or decorators.model_serializers or message.model_computed_fields
     if (
@@ -401,12 +411,12 @@ def _plain(message: type[Message]) -> _Plain | None:
         or message.model_config.get("json_encoders")
         or message.model_config.get("extra") == "allow"
     ):
-        return None
+        return {}
     kinds = {name: _plain_types(info.annotation) for name, info in message.model_fields.items()}
     marks = [mark for info in message.model_fields.values() for mark in info.metadata]
     if not all(kinds.values()) or any(hasattr(mark, name) for mark in marks for name in _HOOKS):
-        return None
-    return _Plain(kinds)
+        return {}
+    return kinds
 
 
 def _plain_types(annotation: Any) -> frozenset[type]:
@@ -421,7 +431,7 @@ def _plain_types(annotation: Any) -> frozenset[type]:
 
 
 _CORE_SCHEMA = getattr(Message.__get_pydantic_core_schema__, "__func__", None)
-_MOST_KNOWN = 500
+_MOST_KNOWN = 8
 _HOOKS = ("__get_pydantic_core_schema__", "__prepare_pydantic_annotations__")
 _PLAIN: frozenset[type] = frozenset({type(None), bool, int, str, date, datetime, UUID})
 """Types whose values pydantic never warns of, in a field of that type; beside them enums. Of a `Literal` it depends on the value."""

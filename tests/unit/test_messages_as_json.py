@@ -111,9 +111,7 @@ def test_of_many_combinations_of_types_no_more_are_remembered_than_are_worth_it(
     for number in range(2**10):
         message = kind(**{name: 1 if number >> place & 1 else None for place, name in enumerate(names)})
         assert json_of(message) == message.model_dump_json(warnings="error")
-    plain = messages._plain(kind)
-    assert plain is not None
-    assert 0 < len(plain.known) <= messages._MOST_KNOWN
+    assert 0 < len(messages._form(kind)._known) <= messages._MOST_KNOWN
 
 
 class Dumped(Pair):
