@@ -154,6 +154,15 @@ def test_a_job_of_a_batch_is_available_from_when_it_is_to_run_and_else_from_when
         assert soon.occurred_at < at
 
 
+def test_instants_are_exact_whatever_the_offset_of_the_clock(engine: Engine, make_runtime: Callable[..., Runtime]) -> None:
+    at = datetime(1930, 5, 4, 12, 30, 15, 1, tzinfo=timezone(timedelta(minutes=19, seconds=32)))  # Amsterdam's of then
+    bank = Bank(engine, make_runtime(application(deposit_doing(put_in), instead_of=MakeDeposit), clock=lambda: at))
+    ids = accounts(bank, 2)
+    assert gathered(lambda: deposit(bank, ids))
+    assert [row.occurred_at for row in bank.rows("audit") if row.version > 1] == [at] * 2
+    assert {row.occurred_at for row in bank.rows("outbox")} == {row.available_at for row in bank.rows("outbox")} == {at}
+
+
 @ahead
 def test_parts_are_sent_while_the_rest_is_decided(bank_doing: MakeBank) -> None:
     bank = bank_doing(put_in)
