@@ -105,7 +105,6 @@ _OF_LINE = {
     "detail": "z",
     "messages": "n",
     "occurred_at": "o",
-    "recorded_at": "recorded_at",
 }
 """The fields of an entry's body that differ from line to line: where each is."""
 
@@ -120,10 +119,13 @@ class LinesStatement:
     def sql(self) -> DriverSql:
         """Return it. Its parameters: `began`, and as JSON texts the object `shared` and the arrays `lines` and `messages`."""
         tables, same = self._tables, f"now() = {self._places('began')}::timestamptz"
+        recorded = part_sql(tables.audit, "postgresql", "recorded_at", "recorded_at")
         audit, outbox = self._inserted(tables.audit, AUDIT), self._inserted(tables.outbox, OUTBOX)
         event = self._inserted(tables.outbox, _EVENT)
         text = (
-            f"with shared as materialized (select * from json_to_record({self._places('shared')}::text::json) as shared({_SHARED})), "
+            # One clock for all lines, and its text: the rows are locked since a statement before this one.
+            f"with shared as materialized (select told.*, recorded_at, {recorded} as body_recorded from "
+            f"json_to_record({self._places('shared')}::text::json) as told({_SHARED}), (select clock_timestamp() as recorded_at) as clock), "
             f"lines as materialized (select * from {self._array('lines')} as lines({_LINE}) where {same}), "
             f"kept as ({self._inserted(tables.idempotency, KEY)} from lines, shared on conflict do nothing returning 1), "
             f"{self._hashed()}, audited as ({audit} from hashed, shared), {self._headed()}, "
@@ -137,7 +139,7 @@ class LinesStatement:
         head = self._quoted(self._tables.head)
         mine = "head.aggregate = shared.aggregate and head.aggregate_id = lines.a"
         return (
-            "stamped as materialized (select lines.*, clock_timestamp() as recorded_at, coalesce("
+            "stamped as materialized (select lines.*, coalesce("
             f"(select head.hash from {head} head where {mine}), decode('{GENESIS.hex()}', 'hex')) as prev_hash from lines, shared), "
             f"bodied as (select stamped.*, convert_to({self._body()}, 'UTF8') as bytes from stamped, shared), "
             f"hashed as materialized (select bodied.*, {hash_sql('prev_hash', 'bytes')} as hash from bodied)"
@@ -151,7 +153,7 @@ class LinesStatement:
             *(part["id"], part["command_id"], "shared.body_use_case", part["key"], "shared.body_owners"),
             *(part["aggregate_id"], part["version"], "shared.b[stamped.w]", part["command"], part["changes"], part["detail"]),
             *(part["messages"], "replace(shared.body_said, shared.mark, stamped.c::text)"),
-            *(part["occurred_at"], part["recorded_at"]),
+            *(part["occurred_at"], "shared.body_recorded"),
         )
         return " || ".join(parts)
 
