@@ -33,8 +33,10 @@ from sqlalchemy import (
     cast,
     func,
     insert,
+    literal_column,
     select,
     text,
+    true,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
@@ -152,16 +154,17 @@ class Store(ABC):
         """
 
     def look_up_many(
-        self, connection: Connection, keys: Sequence[IdempotencyKey], meanwhile: Callable[[], None] | None = None
+        self, connection: Connection, one: IdempotencyKey, keys: Sequence[str], meanwhile: Callable[[], None] | None = None
     ) -> dict[str, StoredResult]:
         """Return key -> what is stored under it, as of now, for keys of one tenant, actor and use case.
 
         Args:
             connection: In a transaction.
-            keys: At least one.
+            one: Any of them, in its scope.
+            keys: All of them.
             meanwhile: See `Pipeline.execute`; not called where the connection has no such way.
         """
-        parameters = {**key_parameters(keys[0]), "uc_key": [one.key for one in keys]}
+        parameters = {**key_parameters(one), "uc_key": keys}
         found = connection.execute(_look_up_many(self.tables), parameters)
         return {key: stored_of(stored) for key, *stored in found}
 
@@ -352,10 +355,10 @@ class PostgresStore(Store):
         self._send(connection, statement, values, 1, commit)
 
     def look_up_many(
-        self, connection: Connection, keys: Sequence[IdempotencyKey], meanwhile: Callable[[], None] | None = None
+        self, connection: Connection, one: IdempotencyKey, keys: Sequence[str], meanwhile: Callable[[], None] | None = None
     ) -> dict[str, StoredResult]:
         """Return what is stored, with the keys as one JSON array: the text stays short; see `Store.look_up_many`."""
-        parameters = {**key_parameters(keys[0]), "uc_key": to_json([one.key for one in keys]).decode()}
+        parameters = {**key_parameters(one), "uc_key": to_json(keys).decode()}
         sent = self._looked_up_many
         rows, _ = all_rows(connection, sent.text, sent.parameters(parameters), meanwhile)
         return {key: stored_of(stored) for key, *stored in rows}
@@ -458,8 +461,15 @@ def _look_up_array(tables: LedgerTables) -> Any:
     columns = tables.idempotency.c
     same = (columns[name] == bindparam(f"uc_{name}") for name in ("tenant", "actor", "use_case"))
     keys = func.json_array_elements_text(cast(bindparam("uc_key", type_=Text()), JSON)).table_valued("value").render_derived()
-    wanted = (columns.key, *(columns[name] for name in STORED))
-    return select(*wanted).join(keys, columns.key == keys.c.value).where(*same)
+    # Each key is looked up by itself, whatever the planner knows of the table: a join that it planned for an empty one reads all keys
+    # of the use case, and goes on to do so while they become millions. OFFSET keeps it from making this one a join.
+    found = (
+        select(*(columns[name] for name in STORED))
+        .where(*same, columns.key == keys.c.value)
+        .offset(literal_column("0"))
+        .lateral()
+    )
+    return select(keys.c.value, *(found.c[name] for name in STORED)).select_from(keys).join(found, true())
 
 
 @cache

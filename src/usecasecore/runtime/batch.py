@@ -37,7 +37,7 @@ from usecasecore.runtime.execute import decide, replay
 from usecasecore.runtime.faults import Fault, fault_of
 from usecasecore.runtime.gathering import Gathering
 from usecasecore.runtime.load import Loaded
-from usecasecore.runtime.locked_rows import Key, Locked, LockedRows
+from usecasecore.runtime.locked_rows import Key, Locked, LockedRows, Token, token_of
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.retry import Retry
 from usecasecore.runtime.session import CommandSession
@@ -102,6 +102,7 @@ class _One:
     place: int
     call: Call
     row: Key
+    token: Token
     alone: bool = False
 
 
@@ -146,7 +147,7 @@ class Batch:
         self._shell, self._plan, self._rows, self._manner = shell, plan, rows, manner
         self._pending: list[_One] = []
         self._keys: set[str] = set()
-        self._seen: set[Key] = set()
+        self._seen: set[Token] = set()
         self._skip_locked = manner.skip_locked
         self._spoke = False
         self._current: _One | None = None
@@ -158,15 +159,16 @@ class Batch:
     def add(self, call: Call) -> bool:
         """Add a command; say whether it could be: none under its key, or on its aggregate, is in the batch yet."""
         row = () if self._rows is None else self._rows.key_of(call)
+        token = token_of(row)
         key, seen = call.key, len(self._seen)
         if key in self._keys:
             return False
         if row:
-            self._seen.add(row)
+            self._seen.add(token)
             if len(self._seen) == seen:  # it was there; to ask for it first would hash it twice
                 return False
         self._keys.add(key)
-        self._pending.append(_One(len(self.results), call, row))
+        self._pending.append(_One(len(self.results), call, row, token))
         self.results.append(None)
         return True
 
@@ -234,7 +236,7 @@ class Batch:
         found = rows.lock(session, [one.row for one in together], asked.actor, skip_locked=self._skip_locked)
         session.enter(Step.IDEMPOTENCY)
         stored = self._stored(session, together, found)
-        self._miss(session, rows, attempt, [one for one in together if one.row not in found], stored)
+        self._miss(session, rows, attempt, [one for one in together if one.token not in found], stored)
         session.leave()
         if self._manner.gathers:
             attempt.gathering = Gathering.of(self._plan, session, asked, attempt.began)
@@ -256,14 +258,14 @@ class Batch:
 
     def _taken(self, found: Locked, one: _One) -> Any:
         try:
-            return found.take(one.row)
+            return found.take(one.token)
         except InvalidRequestError:  # a command before this one put it into the session
             self._fall_apart()
 
     def _stored(self, session: CommandSession, together: Sequence[_One], found: Locked) -> dict[str, StoredResult]:
         # After the rows are locked: whoever ran the same command has committed by now, and a new statement sees it.
-        keys = [one.call.scoped_key for one in together if not one.call.fresh]
-        return self._plan.store.look_up_many(session.connection(), keys, found.prepare) if keys else {}
+        keys, any_call = [one.call.key for one in together if not one.call.fresh], together[0].call
+        return self._plan.store.look_up_many(session.connection(), any_call.scoped_key, keys, found.prepare) if keys else {}
 
     def _miss(
         self,
@@ -274,11 +276,11 @@ class Batch:
         stored: dict[str, StoredResult],
     ) -> None:
         """Decide what to do about commands whose row was not locked."""
-        there: set[Key] = set()
+        there: set[Token] = set()
         if missed and self._skip_locked:
             there = rows.there(session, [one.row for one in missed], missed[0].call.asked.actor)
         for one in missed:
-            if one.row in there and one.call.key not in stored:
+            if one.token in there and one.call.key not in stored:
                 attempt.decided[one.place] = self._busy(one)
             else:
                 one.alone = True

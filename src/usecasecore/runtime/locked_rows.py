@@ -49,12 +49,19 @@ from usecasecore.runtime.load import of_tenant, unjoined
 from usecasecore.runtime.plan import Plan
 from usecasecore.runtime.session import CommandSession
 
-__all__ = ["Key", "Locked", "LockedRows"]
+__all__ = ["Key", "Locked", "LockedRows", "Token", "token_of"]
 
 Key: TypeAlias = tuple[Any, ...]
+Token: TypeAlias = tuple[Any, ...] | int
+"""Stands for a key where keys are looked up; see `token_of`."""
 
 _BEGUN = text("select set_config('lock_timeout', :lock_timeout, true), now()")
 _CARRIED = (Integer, BigInteger, String, Text, Uuid)
+
+
+def token_of(key: Key) -> Token:
+    """Return what two keys of a class have in common only if they are the same: to hash a UUID itself is a call of Python's."""
+    return key[0].int if len(key) == 1 and isinstance(key[0], UUID) else key
 
 
 class Locked:
@@ -63,31 +70,31 @@ class Locked:
     A thousand objects that wait for their turn would be looked through by the garbage collector, and be far away when it comes.
     """
 
-    def __init__(self, rows: Callable[[], dict[Key, Any]], make: Callable[[Any], Any] | None) -> None:
+    def __init__(self, rows: Callable[[], dict[Token, Any]], make: Callable[[Any], Any] | None) -> None:
         self._found, self._make = rows, make
-        self._by_key: dict[Key, Any] | None = None
+        self._by_token: dict[Token, Any] | None = None
 
     @property
-    def _rows(self) -> dict[Key, Any]:
-        if self._by_key is None:
-            self._by_key = self._found()
-        return self._by_key
+    def _rows(self) -> dict[Token, Any]:
+        if self._by_token is None:
+            self._by_token = self._found()
+        return self._by_token
 
     def prepare(self) -> None:
         """Turn what the driver has into Python's values now. Never fails: what does will do so when a row is asked for."""
         with suppress(Exception):
-            self._by_key = self._found()
+            self._by_token = self._found()
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._rows
+    def __contains__(self, token: Token) -> bool:
+        return token in self._rows
 
-    def take(self, key: Key) -> Any:
+    def take(self, token: Token) -> Any:
         """Return the aggregate with this key, once: it is kept no longer than whoever works on it keeps it.
 
         Raises:
             InvalidRequestError: If the session has it from elsewhere.
         """
-        row = self._rows.pop(key)
+        row = self._rows.pop(token)
         return row if self._make is None else self._make(row)
 
 
@@ -132,20 +139,19 @@ class LockedRows:
         lean = self._lean[skip_locked]
         rows = lean.rows(session, parameters) if lean is not None else None
         if rows is not None and lean is not None:
-            return Locked(partial(self._by_key, lean, rows), partial(lean.object, session))
+            return Locked(partial(self._by_token, lean, rows), partial(lean.object, session))
         of_object = self._of_object
-        found = {of_object(one): one for one in session.execute(self._statements[skip_locked], parameters).scalars()}
+        found = {token_of(of_object(one)): one for one in session.execute(self._statements[skip_locked], parameters).scalars()}
         return Locked(lambda: found, None)
 
-    def _by_key(self, lean: LeanRows, rows: Iterable[Sequence[Any]]) -> dict[Key, Any]:
-        one, *more = self._columns
-        held = lean.held(rows)
-        return {(row[one], *[row[name] for name in more]): row for row in held} if more else {(row[one],): row for row in held}
+    def _by_token(self, lean: LeanRows, rows: Iterable[Sequence[Any]]) -> dict[Token, Any]:
+        names = self._columns
+        return {token_of(tuple([row[name] for name in names])): row for row in lean.held(rows)}
 
-    def there(self, session: CommandSession, keys: Sequence[Key], whose: Actor) -> set[Key]:
+    def there(self, session: CommandSession, keys: Sequence[Key], whose: Actor) -> set[Token]:
         """Return the keys of the rows that are there, locked or not."""
         parameters = {"uc_keys": self._values(keys), **self._whose(whose)}
-        return {tuple(row) for row in session.connection().execute(self._plain, parameters)}
+        return {token_of(tuple(row)) for row in session.connection().execute(self._plain, parameters)}
 
     def _asked_by_session(self, skip_locked: bool) -> Select[Any]:
         statement = self._locking(skip_locked, select(self._aggregate))
