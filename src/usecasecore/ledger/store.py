@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
-from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
     ColumnElement,
@@ -55,6 +54,7 @@ from usecasecore.errors import DefinitionError
 from usecasecore.ledger import text_rows
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_of, hash_of_body, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
+from usecasecore.ledger.json_text import packed
 from usecasecore.ledger.row_update import RowUpdate
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.ledger.text_rows import TextRow, TextRows
@@ -358,7 +358,7 @@ class PostgresStore(Store):
         self, connection: Connection, one: IdempotencyKey, keys: Sequence[str], meanwhile: Callable[[], None] | None = None
     ) -> dict[str, StoredResult]:
         """Return what is stored, with the keys as one JSON array: the text stays short; see `Store.look_up_many`."""
-        parameters = {**key_parameters(one), "uc_key": to_json(keys).decode()}
+        parameters = {**key_parameters(one), "uc_key": packed(keys)}
         sent = self._looked_up_many
         rows, _ = all_rows(connection, sent.text, sent.parameters(parameters), meanwhile)
         return {key: stored_of(stored) for key, *stored in rows}
@@ -555,7 +555,7 @@ def _require_one(rows: int) -> None:
 
 
 def _rows_as_json(rows: list[dict[str, Any]]) -> str:
-    return to_json(rows).decode()
+    return packed(rows)
 
 
 def _hexadecimal(row: dict[str, Any], name: str) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
-from pydantic_core import to_json
 from sqlalchemy import Connection, Dialect
 
 from usecasecore.driver import all_rows, row_count_of_many, sole_row
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, hash_of_body
+from usecasecore.ledger.json_text import packed
 from usecasecore.ledger.lines import MARK, Bodies, Line, Lines, MessageLine, Move, Shared
 from usecasecore.ledger.lines_sql import AUDIT, KEY, OUTBOX, LinesStatement
 from usecasecore.ledger.store import KeyTaken, Store, TransactionGone
@@ -77,9 +77,9 @@ class _PostgresLines:
     def statement(self, shared: Shared, lines: Lines, began: datetime | None) -> tuple[str, Any]:
         values = {
             "began": began,
-            "shared": to_json(_told_once(shared, lines.moves)).decode(),
-            "lines": to_json(lines.lines).decode(),
-            "messages": to_json(lines.messages).decode(),
+            "shared": packed(_told_once(shared, lines.moves)),
+            "lines": packed(lines.lines),
+            "messages": packed(lines.messages),
         }
         return self._sql.text, self._sql.parameters(values)
 

@@ -15,12 +15,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from pydantic_core import to_json
 from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from usecasecore.driver import DriverSql, row_count, row_count_of_many
+from usecasecore.ledger.json_text import packed
 from usecasecore.ledger.write_sql import Places
 from usecasecore.runtime.folding import MOST_TEXTS, Folding
 
@@ -165,7 +165,7 @@ class _AllRows:
         fields = self._fields
         try:
             columns = [_carried(values, carrier) for values, carrier in zip(zip(*rows, strict=True), self._carriers, strict=True)]
-            text = to_json([dict(zip(fields, row, strict=True)) for row in zip(*columns, strict=True)]).decode()
+            text = packed([dict(zip(fields, row, strict=True)) for row in zip(*columns, strict=True)])
         except (KeyError, ValueError):  # a value that isn't carried for certain, a lone surrogate
             return None
         return None if "\\u0000" in text else text

@@ -19,7 +19,6 @@ from operator import attrgetter
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -41,6 +40,7 @@ from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.orm import Mapper
 
 from usecasecore.context import Actor
+from usecasecore.ledger.json_text import packed
 from usecasecore.ledger.store import PostgresStore
 from usecasecore.runtime.call import Call
 from usecasecore.runtime.lean_load import LeanLoad, plain_select
@@ -187,11 +187,11 @@ class LockedRows:
         if len(self._columns) == 1 and all(type(key[0]) is UUID for key in keys):
             ids = sorted([key[0] for key in keys], key=attrgetter("int"))
             rows = [{"k0": one, "place": place} for place, one in enumerate(ids)]
-            return {"uc_keys": to_json(rows).decode(), **self._whose(whose)}
+            return {"uc_keys": packed(rows), **self._whose(whose)}
         keys = sorted(keys, key=lambda key: str(dict(zip(self._columns, key, strict=True))))
         names = [f"k{number}" for number in range(len(self._columns))]
         rows = [{**dict(zip(names, key, strict=True)), "place": place} for place, key in enumerate(keys)]
-        return {"uc_keys": to_json(rows).decode(), **self._whose(whose)}
+        return {"uc_keys": packed(rows), **self._whose(whose)}
 
     def _values(self, keys: Sequence[Key]) -> list[Any]:
         return [key[0] for key in keys] if len(self._columns) == 1 else list(keys)
