@@ -25,6 +25,7 @@ __all__ = [
     "Record",
     "Replay",
     "Request",
+    "Serialised",
     "Step",
     "Verdict",
     "Watcher",
@@ -160,6 +161,19 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Serialised:
+    """An event, a job or the result was made JSON, by what its class declares; a fact of `audit`.
+
+    Attributes:
+        message: It.
+        seconds: How long that took.
+    """
+
+    message: Any
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the policy said; a fact of `policy`.
 
@@ -211,10 +225,18 @@ class Moment(NamedTuple):
 Watcher: TypeAlias = Callable[[Moment], None]
 
 Wanted: TypeAlias = (
-    Step | type[Firing] | type[Creation] | type[Replay] | type[Answer] | type[Request] | type[Record] | type[Ended]
+    Step
+    | type[Firing]
+    | type[Creation]
+    | type[Replay]
+    | type[Answer]
+    | type[Request]
+    | type[Record]
+    | type[Serialised]
+    | type[Ended]
 )
 
-_EVERYTHING: frozenset[Wanted] = frozenset({*Step, Firing, Creation, Replay, Answer, Request, Record, Ended})
+_EVERYTHING: frozenset[Wanted] = frozenset({*Step, Firing, Creation, Replay, Answer, Request, Record, Serialised, Ended})
 
 watchers: tuple[Watcher, ...] = ()
 """Who watches."""

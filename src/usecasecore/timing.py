@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from usecasecore import steps
-from usecasecore.steps import Answer, Firing, Moment, Step, When
+from usecasecore.steps import Answer, Firing, Moment, Serialised, Step, When
 
 __all__ = ["StepTime", "StepTimer"]
 
@@ -37,8 +37,8 @@ class StepTime:
     Attributes:
         use_case: Name of the use case.
         step: The step.
-        function: What of the user's ran in it, as `AnswerTicket.apply`, `policy.permitted` or `guards of answer: has_budget`;
-            empty for the step as a whole where nothing of the user's did.
+        function: What of the user's ran in it, as `AnswerTicket.apply`, `policy.permitted`, `guards of answer: has_budget` or
+            `TicketAnswered as JSON` (an event, a job or the result); empty for the step as a whole where nothing of the user's did.
         runs: How often.
         median: In seconds.
         longest: In seconds.
@@ -122,6 +122,8 @@ class StepTimer:
             if isinstance(moment.fact, Answer | Firing):
                 self._keep(moment.use_case, moment.step, _told(moment.fact), now - running[-1].told)
                 running[-1].told = time.perf_counter()
+            elif isinstance(moment.fact, Serialised):
+                self._keep(moment.use_case, moment.step, f"{type(moment.fact.message).__name__} as JSON", moment.fact.seconds)
             return
         one = running.pop()
         if not running:

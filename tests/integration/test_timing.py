@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import pytest
+from pydantic import field_serializer
 
 from tests.accounts import ADA, Account, Close, Deposit, Freeze, MakeDeposit, Open, application, deposit_doing
 from tests.bank import Bank
-from usecasecore import AllowAll, Policy, PolicyRequest
+from usecasecore import AllowAll, DomainEvent, ExecutionContext, Policy, PolicyRequest
 from usecasecore.errors import GuardRejected
 from usecasecore.steps import Step
 from usecasecore.timing import StepTimer
@@ -71,6 +73,36 @@ def test_a_slow_guard_is_named(bank_with: Callable[..., Bank], monkeypatch: pyte
         finally:
             monkeypatch.setattr(Account, "balance", balance)
     assert any(one.function == "guards of close: is_empty" and one.median >= SLOW for one in timer.times())
+
+
+class SlowlyTold(DomainEvent):
+    account_id: UUID
+    amount: int
+    currency: str
+    owner: str
+    told_to: str
+
+    @field_serializer("amount")
+    def slow(self, amount: int) -> int:
+        time.sleep(SLOW)
+        return amount
+
+
+def tell_slowly(command: Deposit, account: Account, context: ExecutionContext) -> None:
+    context.emit(SlowlyTold(account_id=account.id, amount=command.amount, currency="EUR", owner=account.owner, told_to="all"))
+
+
+def test_an_event_that_is_slow_to_be_made_json_is_named(bank_with: Callable[..., Bank]) -> None:
+    slow_deposit: Any = deposit_doing(tell_slowly)
+    slow_deposit.emits = (*slow_deposit.emits, SlowlyTold)
+    bank = bank_with(application(slow_deposit, instead_of=MakeDeposit))
+    account_id = bank.open()
+    with StepTimer() as timer:
+        bank.runtime.execute(Deposit(account_id=account_id, amount=1), actor=ADA)
+    slow = timer.slowest()
+    assert slow is not None
+    assert (slow.function, slow.step, slow.use_case) == ("SlowlyTold as JSON", Step.AUDIT, "MakeDeposit")
+    assert SLOW <= slow.median < 50 * SLOW
 
 
 def test_a_step_that_fails_is_not_counted_and_the_next_command_is(bank: Bank) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -622,7 +623,7 @@ class Changes:
             WrongResult: If it has no such form, or holds a value that can't be stored.
         """
         try:
-            text = json_of(message)
+            text = self._timed(message) if steps.Serialised in steps.wanted else json_of(message)
         except (PydanticSerializationError, RecursionError, ValueError, TypeError) as error:
             name = type(message).__name__
             raise WrongResult(use_case=self.plan.name, expected=f"a {name} that has a JSON form", got=str(error)) from error
@@ -633,6 +634,13 @@ class Changes:
             except NotStorable as error:
                 name = type(message).__name__
                 raise WrongResult(use_case=self.plan.name, expected=f"a {name} that can be stored", got=str(error)) from error
+        return text
+
+    def _timed(self, message: Result | DomainEvent | Job) -> str:
+        began = time.perf_counter()
+        text = json_of(message)
+        if self.session.step is not None:  # in a batch that is gathered this is no step of its own
+            self.session.tell(steps.Serialised(message, time.perf_counter() - began))
         return text
 
 

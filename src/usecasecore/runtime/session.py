@@ -118,7 +118,7 @@ class CommandSession(Session):
             self._tell(self.step, When.AFTER)
         self.step = None
 
-    def tell(self, fact: steps.Answer | steps.Creation | steps.Record | steps.Replay) -> None:
+    def tell(self, fact: steps.Answer | steps.Creation | steps.Record | steps.Replay | steps.Serialised) -> None:
         """Tell who watches what was decided in this step."""
         assert self.step is not None
         self._tell(self.step, When.DURING, fact)
