@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, create_engine
@@ -20,10 +20,12 @@ class Written:
         records: How many.
         bytes: Of the records, without the images of full pages: how many of those there are depends on how long ago the last
             checkpoint was.
+        kinds: How many records of each kind, as `Heap/INSERT`.
     """
 
     records: int = 0
     bytes: int = 0
+    kinds: Mapping[str, int] = field(default_factory=dict)
 
 
 @contextmanager
@@ -38,10 +40,11 @@ def written(url: str) -> Iterator[Written]:
         connection.exec_driver_sql("create extension if not exists pg_walinspect")
         start = _position(connection)
         yield seen
-        sums = "coalesce(sum(count), 0), coalesce(sum(record_size), 0)"
-        row = connection.exec_driver_sql(f"select {sums} from pg_get_wal_stats(%s, %s)", (start, _position(connection))).one()
+        query = 'select "resource_manager/record_type", count, record_size from pg_get_wal_stats(%s, %s, true) where count > 0'
+        rows = connection.exec_driver_sql(query, (start, _position(connection))).all()
     engine.dispose()
-    seen.records, seen.bytes = (int(value) for value in row)
+    seen.kinds = {kind: count for kind, count, _ in rows}
+    seen.records, seen.bytes = sum(seen.kinds.values()), sum(int(size) for _, _, size in rows)
 
 
 def _position(connection: Connection) -> Any:
