@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import psycopg
 import pytest
 import sqlalchemy
+from psycopg import errors
 from sqlalchemy import Connection
 from sqlalchemy.orm import InstanceState
 
@@ -24,3 +28,30 @@ def test_an_inner_part_that_has_changed_or_is_gone_is_named(monkeypatch: pytest.
     monkeypatch.setattr(InstanceState, "_commit_all", lambda self, other: None)
     monkeypatch.delattr(Connection, "_handle_dbapi_exception")
     assert unofficial.unknown_parts() == ("InstanceState._commit_all", "Connection._handle_dbapi_exception")
+
+
+@pytest.fixture
+def anew() -> Iterator[None]:
+    """Psycopg is looked at once for each process; here, and after it, anew."""
+    unofficial.unknown_parts_of_psycopg.cache_clear()
+    yield
+    unofficial.unknown_parts_of_psycopg.cache_clear()
+
+
+def test_the_version_of_psycopg_that_is_installed_is_known(anew: None) -> None:
+    assert unofficial.unknown_parts_of_psycopg() == ()
+
+
+def test_a_psycopg_that_nothing_was_tested_with_is_not_known(anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psycopg, "__version__", "4.0.1")
+    assert unofficial.unknown_parts_of_psycopg() == ("version 4.0.1",)
+
+
+def test_a_part_of_psycopg_that_is_gone_is_named(anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(errors, "error_from_result")
+    assert unofficial.unknown_parts_of_psycopg() == ("psycopg.errors.error_from_result",)
+
+
+def test_a_libpq_without_pipelines_is_not_known(anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psycopg.Pipeline, "is_supported", classmethod(lambda _: False))
+    assert unofficial.unknown_parts_of_psycopg() == ("a libpq without pipeline mode",)
