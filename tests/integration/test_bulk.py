@@ -286,6 +286,22 @@ def test_code_that_asks_the_database_sees_what_the_commands_before_it_did(bank_w
     assert commits.number == 2
 
 
+def test_a_savepoint_of_apply_is_its_commands_own(bank_with: MakeBank) -> None:
+    def half_undone(command: Deposit, account: Account, context: ExecutionContext) -> None:
+        with context.session.begin_nested() as nested:
+            account.balance += 100
+            context.session.flush()
+            nested.rollback()
+        account.balance += command.amount
+
+    bank = bank_with(application(deposit_doing(half_undone), instead_of=MakeDeposit))
+    ids = accounts(bank, 4)
+    results = list(bank.runtime.execute_many([Deposit(account_id=one, amount=n) for n, one in enumerate(ids, 1)], batch=4))
+    assert codes(results) == ["done"] * 4
+    assert [bank.account(one).balance for one in ids] == [1, 2, 3, 4]
+    assert [bank.account(one).version for one in ids] == [2] * 4
+
+
 def test_code_that_asks_the_database_is_noticed_even_where_it_swallows_the_error(bank_with: MakeBank) -> None:
     def nest(command: Deposit, account: Account, context: ExecutionContext) -> None:
         try:

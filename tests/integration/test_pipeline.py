@@ -737,6 +737,27 @@ def test_in_a_session_of_the_callers_nothing_is_committed(engine_with: Callable[
     assert balance(engine) == 0
 
 
+@pytest.mark.parametrize("end", ["open", "rolled back"])
+def test_after_a_savepoint_of_apply_nothing_goes_past_sqlalchemy(engine_with: Callable[..., Engine], end: str) -> None:
+    def in_a_savepoint(command: Deposit, account: Account, context: Any) -> None:
+        nested = context.session.begin_nested()
+        if end == "rolled back":
+            context.session.connection().exec_driver_sql("update accounts set balance = 7")
+            nested.rollback()
+            nested = context.session.begin_nested()
+        put_in(command, account, context)
+
+    engine = engine_with()
+    runtime = bank(engine, in_a_savepoint)
+    account_id = account(runtime)
+    before = trail(engine)
+    with sent() as seen:
+        runtime.execute(Deposit(account_id=account_id, amount=5), actor=ADA)
+    assert seen.commits == [False]
+    assert (balance(engine), trail(engine)) == (5, before + 1)
+    assert is_as_it_was(engine)
+
+
 def test_while_somebody_watches_the_steps_the_commit_is_one_of_its_own(engine_with: Callable[..., Engine]) -> None:
     engine = engine_with()
     runtime = bank(engine)
