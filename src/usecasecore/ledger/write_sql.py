@@ -172,9 +172,10 @@ class _Writing:
         table = self._tables.idempotency
         changed = ("version", "result_type", "result_version", "result", "expires_at")
         scope = ("tenant", "actor", "use_case", "key")
+        # Of a JSON array the planner expects a hundred rows, for which it would read a small table as a whole, and keep to that as it grows.
         return (
             f"update {self._quoted(table)} claim set {', '.join(f'{name} = rows.{name}' for name in changed)} "
-            f"from {self._rows(table, 'key')} where {' and '.join(f'claim.{name} = rows.{name}' for name in scope)} "
+            f"from (select * from {self._rows(table, 'key')} limit 1) rows where {' and '.join(f'claim.{name} = rows.{name}' for name in scope)} "
             f"and {began} returning 1"
         )
 
