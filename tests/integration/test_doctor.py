@@ -243,19 +243,20 @@ def test_more_than_10000_expired_keys_are_a_note(engine: Engine) -> None:
     assert finding.cause.startswith("10,001 ")
 
 
-def test_an_unknown_sqlalchemy_is_a_note_with_the_versions_known(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_sqlalchemy_is_a_warning_with_the_versions_known(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlalchemy, "__version__", "2.9.0")
     ran = run("doctor")
     assert ran.code == 0
-    assert ran.out.startswith("UCD101 note: SQLAlchemy's inner parts are not as they are known (version 2.9.0): ")
+    assert ran.out.startswith("UCD101 warning: SQLAlchemy's inner parts are not as they are known (version 2.9.0): ")
     assert "Install SQLAlchemy 2.0.x or 2.1.x," in ran.out
+    assert "no problems, 1 warning, " in ran.out
 
 
-def test_an_unknown_psycopg_is_a_note_with_the_versions_known(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_psycopg_is_a_warning_with_the_versions_known(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unofficial, "unknown_parts_of_psycopg", lambda: ("version 4.0.1",))
     ran = run("doctor")
     assert ran.code == 0
-    assert ran.out.startswith("UCD103 note: psycopg is not as it is known (version 4.0.1): ")
+    assert ran.out.startswith("UCD103 warning: psycopg is not as it is known (version 4.0.1): ")
     assert "Install psycopg 3.2.x or 3.3.x," in ran.out
 
 

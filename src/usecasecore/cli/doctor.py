@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 
-_COLOURS = {"problem": "1;31", "note": "1"}
+_COLOURS = {"problem": "1;31", "warning": "1;33", "note": "1"}
 
 
 def doctor(url: UrlOption = None, schema: SchemaOption = None, app: AppOption = None, output: FormatOption = Format.TEXT) -> None:
@@ -40,7 +40,7 @@ def doctor(url: UrlOption = None, schema: SchemaOption = None, app: AppOption = 
         note(clean(sentence))
     _print(diagnosis, output)
     if diagnosis.findings:
-        print_hint(f"`usecasecore explain {(diagnosis.problems or diagnosis.findings)[0].code}` says more")
+        print_hint(f"`usecasecore explain {(diagnosis.problems or diagnosis.warnings or diagnosis.findings)[0].code}` says more")
     if diagnosis.problems:
         raise typer.Exit(1)
 
@@ -50,10 +50,15 @@ def _print(diagnosis: Diagnosis, output: Format) -> None:
         findings = [asdict(one) for one in diagnosis.findings]
         print_json({"ok": not diagnosis.problems, "findings": findings, "not_looked_at": list(diagnosis.unseen)})
         return
-    for one in (*diagnosis.problems, *diagnosis.notes):
+    for one in (*diagnosis.problems, *diagnosis.warnings, *diagnosis.notes):
         print_lines(_lines(one))
-    problems, notes = len(diagnosis.problems), len(diagnosis.notes)
-    print_lines([f"{problems or 'no'} problem{'' if problems == 1 else 's'}, {notes or 'no'} note{'' if notes == 1 else 's'}"])
+    # Warnings are rare: a sum without them needn't say so.
+    warnings = [_counted(len(diagnosis.warnings), "warning")] if diagnosis.warnings else []
+    print_lines([", ".join([_counted(len(diagnosis.problems), "problem"), *warnings, _counted(len(diagnosis.notes), "note")])])
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
 def _lines(finding: Finding) -> Iterator[str]:

@@ -12,7 +12,7 @@ __all__ = ["environment_findings"]
 
 
 def environment_findings(driver: str | None) -> Iterator[Finding]:
-    """Yield what could be quicker with other packages.
+    """Yield what isn't as it is known, and what could be quicker with other packages.
 
     Args:
         driver: Name of the driver in use, as SQLAlchemy has it; None where no database is known.
@@ -21,7 +21,7 @@ def environment_findings(driver: str | None) -> Iterator[Finding]:
         known = " or ".join(f"{version}x" for version in unofficial.known_versions())
         yield Finding(
             "UCD101",
-            Severity.NOTE,
+            Severity.WARNING,
             f"SQLAlchemy's inner parts are not as they are known ({', '.join(parts)}): commands go the public way, which is slower.",
             f"Install SQLAlchemy {known}, or a usecasecore that knows this one.",
         )
@@ -30,7 +30,7 @@ def environment_findings(driver: str | None) -> Iterator[Finding]:
         known = " or ".join(f"{version}x" for version in unofficial.known_versions_of_psycopg())
         yield Finding(
             "UCD103",
-            Severity.NOTE,
+            Severity.WARNING,
             f"psycopg is not as it is known ({', '.join(parts)}): BEGIN and COMMIT are round trips of their own.",
             f"Install psycopg {known}, or a usecasecore that knows this one.",
         )

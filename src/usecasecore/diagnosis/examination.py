@@ -38,6 +38,11 @@ class Diagnosis:
         return tuple(one for one in self.findings if one.severity is Severity.PROBLEM)
 
     @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What works on another way than it is meant to."""
+        return tuple(one for one in self.findings if one.severity is Severity.WARNING)
+
+    @property
     def notes(self) -> tuple[Finding, ...]:
         """What is good to know."""
         return tuple(one for one in self.findings if one.severity is Severity.NOTE)

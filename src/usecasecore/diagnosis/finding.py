@@ -13,6 +13,8 @@ class Severity(StrEnum):
 
     PROBLEM = "problem"
     """Something must be done."""
+    WARNING = "warning"
+    """Everything works, on another way than it is meant to."""
     NOTE = "note"
     """Everything works; it could be quicker, or smaller."""
 
