@@ -4,7 +4,8 @@ How it works. A greenlet gets the memory for Python's frames from the operating 
 back when it ends: to a command that costs as much as the driver's part of a statement. So a greenlet whose function has returned
 waits for the next one, and holds nothing of the last. One whose function raised ends, as SQLAlchemy's does.
 
-SQLAlchemy waits in any greenlet that carries its mark, and switches to the parent with what is to be awaited.
+SQLAlchemy waits in any greenlet that carries its mark, and switches to the parent with what is to be awaited. Where it isn't known to,
+the functions run by `AsyncSession.run_sync`, in a new greenlet each.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import greenlet
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from usecasecore import unofficial
 
 __all__ = ["Greenlets"]
 
@@ -31,9 +35,14 @@ class Greenlets(threading.local):
 
     def __init__(self) -> None:
         self._idle: list[Any] = []
+        is_known = unofficial.is_known() and not unofficial.unknown_parts_of_greenlets()
+        # Never used itself: SQLAlchemy's public way to start a greenlet.
+        self._public = None if is_known else AsyncSession()
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """Return what the function returns, or raise what it raises; what it waits for by SQLAlchemy is awaited here."""
+        if self._public is not None:
+            return await self._public.run_sync(lambda _: function(*args))
         driver, idle = _current(), self._idle
         one = idle.pop() if idle else _started()
         one.parent, one.gr_context = driver, driver.gr_context
@@ -53,8 +62,7 @@ class Greenlets(threading.local):
 
 
 def _started() -> Any:
-    one: Any = greenlet.greenlet(_one_after_the_other)
-    one.__sqlalchemy_greenlet_provider__ = True
+    one: Any = unofficial.marked(greenlet.greenlet(_one_after_the_other))
     one.switch()
     return one
 

@@ -28,6 +28,7 @@ __all__ = [
     "known_versions",
     "known_versions_of_psycopg",
     "load_instance",
+    "marked",
     "psycopg_parts",
     "raise_translated",
     "replace_value",
@@ -35,6 +36,7 @@ __all__ = [
     "take_for_ended",
     "takes_no_part",
     "unknown_parts",
+    "unknown_parts_of_greenlets",
     "unknown_parts_of_psycopg",
 ]
 
@@ -175,6 +177,30 @@ def raise_translated(connection: Connection, error: BaseException, text: str, pa
     # Without the text SQLAlchemy leaves what is none of the driver's errors as it is, as it does in an execution of its own.
     of_driver = isinstance(error, connection.dialect.loaded_dbapi.Error)
     connection._handle_dbapi_exception(error, text if of_driver else None, parameters, cursor, None)
+
+
+def marked(greenlet: Any) -> Any:
+    """Return the greenlet, in which SQLAlchemy waits from now on as in its own: it switches to the parent with what is to be awaited."""
+    greenlet.__sqlalchemy_greenlet_provider__ = True
+    return greenlet
+
+
+@cache
+def unknown_parts_of_greenlets() -> tuple[str, ...]:
+    """Return what SQLAlchemy does not know of greenlets of others, in words; nothing where it waits in them. Nothing is said without greenlet."""
+    try:
+        import greenlet
+        from sqlalchemy.util import await_only
+    except ImportError as error:
+        return () if error.name == "greenlet" else ("await_only",)
+    wanted, one = object(), marked(greenlet.greenlet(await_only))
+    try:
+        asked = one.switch(wanted)
+    except Exception:  # noqa: BLE001 - that it may not wait here, or whatever it says in its place
+        return ("__sqlalchemy_greenlet_provider__",)
+    if not one.dead:
+        one.switch(None)
+    return () if asked is wanted else ("__sqlalchemy_greenlet_provider__",)
 
 
 class PsycopgParts(NamedTuple):

@@ -18,7 +18,7 @@ CONFIG = ROOT / "pyproject.toml"
 EXTRA_IMPORTERS = {
     "aiosqlite": ("usecasecore.testing.async_engines",),
     "pytest": ("usecasecore.pytest_plugin", "usecasecore.testing"),
-    "greenlet": ("usecasecore.greenlets",),
+    "greenlet": ("usecasecore.greenlets", "usecasecore.unofficial"),
     "hypothesis": ("usecasecore.testing.machine",),
     "psycopg": ("usecasecore.unofficial",),
 }

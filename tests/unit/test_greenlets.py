@@ -15,6 +15,7 @@ greenlet = pytest.importorskip("greenlet")
 
 from sqlalchemy.util import await_only  # noqa: E402 - only with greenlet
 
+from usecasecore import unofficial  # noqa: E402
 from usecasecore.greenlets import Greenlets  # noqa: E402
 
 seen: ContextVar[Any] = ContextVar("seen", default="nothing")
@@ -213,3 +214,40 @@ def test_they_go_when_nobody_needs_them() -> None:
     held = ref(mine)
     del mine, greenlets
     assert held() is None
+
+
+def test_where_sqlalchemy_does_not_know_the_mark_it_starts_the_greenlets_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unofficial, "marked", lambda one: one)  # as if it looked for another
+    unofficial.unknown_parts_of_greenlets.cache_clear()
+    try:
+        greenlets = Greenlets()
+        assert unofficial.unknown_parts_of_greenlets() == ("__sqlalchemy_greenlet_provider__",)
+    finally:
+        monkeypatch.undo()
+        unofficial.unknown_parts_of_greenlets.cache_clear()
+
+    async def run() -> None:
+        seen.set("mine")
+        assert await greenlets.run(after_a_turn, 1, "a") == (1, "a")
+        assert await greenlets.run(lambda: (after_a_turn(), seen.get())[1]) == "mine"
+        assert await greenlets.run(current) is not await greenlets.run(current)
+        with pytest.raises(ZeroDivisionError):
+            await greenlets.run(lambda: 1 // (len(after_a_turn())))
+
+    asyncio.run(run())
+
+
+def test_with_a_version_that_is_not_known_sqlalchemy_starts_the_greenlets_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unofficial, "is_known", lambda: False)
+    greenlets = Greenlets()
+
+    async def run() -> None:
+        assert await greenlets.run(after_a_turn, 1) == (1,)
+        assert await greenlets.run(current) is not await greenlets.run(current)
+
+    asyncio.run(run())
+
+
+def test_the_mark_is_known() -> None:
+    unofficial.unknown_parts_of_greenlets.cache_clear()
+    assert unofficial.unknown_parts_of_greenlets() == ()

@@ -17,7 +17,7 @@ def environment_findings(driver: str | None) -> Iterator[Finding]:
     Args:
         driver: Name of the driver in use, as SQLAlchemy has it; None where no database is known.
     """
-    if parts := unofficial.unknown_parts():
+    if parts := (*unofficial.unknown_parts(), *unofficial.unknown_parts_of_greenlets()):
         known = " or ".join(f"{version}x" for version in unofficial.known_versions())
         yield Finding(
             "UCD101",
