@@ -8,7 +8,7 @@ Where one is not as it is known, callers take the public way, which is slower an
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple, NoReturn
 
@@ -22,9 +22,11 @@ from sqlalchemy.orm.instrumentation import ClassManager
 __all__ = [
     "PsycopgParts",
     "alone_unwritten",
+    "has_pending",
     "is_heard",
     "is_known",
     "is_logged",
+    "is_prefixed",
     "known_versions",
     "known_versions_of_psycopg",
     "load_instance",
@@ -32,6 +34,8 @@ __all__ = [
     "psycopg_parts",
     "raise_translated",
     "replace_value",
+    "selected_sources",
+    "set_values",
     "settle",
     "take_for_ended",
     "takes_no_part",
@@ -66,13 +70,43 @@ def unknown_parts() -> tuple[str, ...]:
             found.append(f"{owner.__name__}.{name}")
     found += [f"{owner.__name__}._has_events" for owner in (Connection, Engine) if not hasattr(owner, "_has_events")]
     found += ["RootTransaction.is_active"] if "is_active" not in getattr(RootTransaction, "__slots__", ()) else []
-    found += [f"InstanceState.{name}" for name in ("_strong_obj", "expired_attributes") if not hasattr(InstanceState, name)]
+    found += [f"InstanceState.{name}" for name in _OF_STATE if not hasattr(InstanceState, name)]
     session = Session()
     found += [f"Session.{name}" for name in ("_new", "_deleted") if not isinstance(getattr(session, name, None), dict)]
     found += ["SessionTransaction._connections"] if not isinstance(getattr(session.begin(), "_connections", None), dict) else []
     session.close()
     found += ["IdentityMap._modified"] if not isinstance(getattr(session.identity_map, "_modified", None), set) else []
+    found += _unknown_of_statements()
     return tuple(found if _SCALAR is not None else [*found, "ScalarAttributeImpl"])
+
+
+def _unknown_of_statements() -> Iterator[str]:
+    one, other = sqlalchemy.table("one", sqlalchemy.column("a")), sqlalchemy.table("other", sqlalchemy.column("b"))
+    cte = sqlalchemy.update(one).values(a=1).cte()
+    cases: tuple[tuple[str, Callable[[], bool]], ...] = (
+        ("Update.values", lambda: [key for key, _ in set_values(sqlalchemy.update(one).values({"a": 1}))] == ["a"]),
+        (
+            "Update.ordered_values",
+            lambda: [key for key, _ in set_values(sqlalchemy.update(one).ordered_values(("a", 1)))] == ["a"],
+        ),
+        ("Insert.prefix_with", lambda: is_prefixed(sqlalchemy.insert(one).prefix_with("OR REPLACE"), "REPLACE")),
+        ("Select.columns", lambda: any(each is one for each in selected_sources(sqlalchemy.select(one.c.a)))),
+        (
+            "Select.select_from",
+            lambda: any(each is other for each in selected_sources(sqlalchemy.select(one.c.a).select_from(other))),
+        ),
+        ("Select.add_cte", lambda: any(each is cte for each in selected_sources(sqlalchemy.select(one.c.a).add_cte(cte)))),
+    )
+    for name, is_so in cases:
+        try:
+            known = is_so()
+        except (AttributeError, TypeError, ValueError):
+            known = False
+        if not known:
+            yield name
+
+
+_OF_STATE = ("_strong_obj", "expired_attributes", "_pending_mutations")
 
 
 # SQLAlchemy 2.0 calls it by the second name.
@@ -99,6 +133,31 @@ def settle(state: InstanceState[Any], session: Session) -> None:
     session.identity_map._modified.discard(state)
     state.modified = state.expired = False
     state._strong_obj = None
+
+
+def has_pending(state: InstanceState[Any]) -> bool:
+    """Say whether a collection that is not loaded was changed."""
+    return bool(state.__dict__.get("_pending_mutations"))
+
+
+def set_values(statement: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield what an UPDATE sets: (column, or what it was called by, value). Without what comes as parameters of the execution."""
+    yield from (statement._values or {}).items()
+    # SQLAlchemy 2.1 has them among the others.
+    yield from getattr(statement, "_ordered_values", None) or ()
+
+
+def is_prefixed(statement: Any, word: str) -> bool:
+    """Say whether one of the prefixes of an INSERT has this word in it."""
+    return any(word in str(prefix).upper() for prefix, _ in statement._prefixes)
+
+
+def selected_sources(select: Any) -> Iterator[Any]:
+    """Yield what a query selects from directly, its columns and None among it: `get_children` is several times as dear."""
+    yield from select._independent_ctes
+    for element in (*select._raw_columns, *select._from_obj):
+        yield element
+        yield getattr(element, "table", None)
 
 
 def replace_value(state: InstanceState[Any], held: dict[str, Any], attribute: Any, value: Any) -> bool:

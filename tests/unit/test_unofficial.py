@@ -30,6 +30,12 @@ def test_an_inner_part_that_has_changed_or_is_gone_is_named(monkeypatch: pytest.
     assert unofficial.unknown_parts() == ("InstanceState._commit_all", "Connection._handle_dbapi_exception")
 
 
+def test_what_is_read_of_a_statement_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unofficial, "set_values", lambda _: iter(()))
+    monkeypatch.setattr(unofficial, "is_prefixed", lambda *_: False)
+    assert {"Update.values", "Insert.prefix_with"} <= set(unofficial.unknown_parts())
+
+
 @pytest.fixture
 def anew() -> Iterator[None]:
     """Psycopg is looked at once for each process; here, and after it, anew."""

@@ -1,15 +1,22 @@
-"""Refuses the statements, run through a session, that would change a protected column or delete an aggregate."""
+"""Refuses the statements, run through a session, that would change a protected column or delete an aggregate.
+
+How it works. What a statement sets is no public API of SQLAlchemy's, but the SQL is. Where `unofficial` does not know the inner parts, a
+statement is refused if its SQL names a protected column where it may be set: more than need be, and never less.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 from sqlalchemy.sql import visitors
-from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql.elements import BindParameter, ColumnElement
+from sqlalchemy.sql.selectable import FromClause
 
+from usecasecore import unofficial
 from usecasecore.lifecycle.escape import is_unprotected
 from usecasecore.lifecycle.protection import Protected, protected_columns
 
@@ -33,22 +40,26 @@ def _on_execute(execution: ORMExecuteState) -> None:
     outermost = _unwrapped(execution.statement)
     for statement in _writing(outermost):
         if statement is outermost:
-            _refuse(statement, execution.bind_mapper, _rows(execution.parameters))
+            _refuse(execution, statement, execution.bind_mapper, _rows(execution.parameters))
         else:
-            _refuse(statement, None, [])
+            _refuse(execution, statement, None, [])
 
 
-def _refuse(statement: Any, mapper: Mapper[Any] | None, parameters: list[Mapping[str, Any]]) -> None:
+def _refuse(execution: ORMExecuteState, statement: Any, mapper: Mapper[Any] | None, parameters: list[Mapping[str, Any]]) -> None:
     tables = {_table(statement.table), *(mapper.tables if mapper is not None else ())}
     if not any(protected_columns(table) for table in tables):
         return
+    sql = None if statement.is_delete or unofficial.is_known() else _sql(execution, statement, tables)
     if statement.is_delete:
         _refuse_row(tables, mapper, "a DELETE statement")
     elif statement.is_update:
-        _refuse_values(_updates(statement, parameters), tables, mapper, "an UPDATE statement")
+        given = (pair for row in parameters for pair in row.items())
+        written = unofficial.set_values(statement) if sql is None else _named(sql, tables)
+        _refuse_values((*written, *given), tables, mapper, "an UPDATE statement")
     else:
-        _refuse_values(_upserts(statement), tables, mapper, "an upsert")
-        if _replaces(statement):
+        written = _upserts(statement) if sql is None else _named(sql.upper().partition(" UPDATE ")[2], tables)
+        _refuse_values(written, tables, mapper, "an upsert")
+        if unofficial.is_prefixed(statement, "REPLACE") if sql is None else "REPLACE" in sql.upper().rpartition(" INTO ")[0]:
             _refuse_row(tables, mapper, "an INSERT OR REPLACE")
 
 
@@ -60,7 +71,7 @@ def _refuse_row(tables: Iterable[Any], mapper: Mapper[Any] | None, how: str) -> 
         owner.refuse_deletion(how)
 
 
-def _refuse_values(written: Iterator[tuple[Any, Any]], tables: Iterable[Any], mapper: Mapper[Any] | None, how: str) -> None:
+def _refuse_values(written: Iterable[tuple[Any, Any]], tables: Iterable[Any], mapper: Mapper[Any] | None, how: str) -> None:
     for key, value in written:
         found = _protected(key, mapper, tables)
         if found is not None:
@@ -75,17 +86,10 @@ def _writing(statement: Any) -> Iterator[Any]:
                 yield part
     elif getattr(statement, "is_select", False):
         # Walking through every query would cost more than many a query: look at what it selects from directly.
-        for source in _sources(statement):
+        for source in unofficial.selected_sources(statement) if unofficial.is_known() else visitors.iterate(statement):
             inner = getattr(source, "element", None)
             if getattr(inner, "is_dml", False):
                 yield from _writing(inner)
-
-
-def _sources(select: Any) -> Iterator[Any]:
-    yield from getattr(select, "_independent_ctes", ())
-    for element in (*getattr(select, "_raw_columns", ()), *getattr(select, "_from_obj", ())):
-        yield element
-        yield getattr(element, "table", None)
 
 
 def _unwrapped(statement: Any) -> Any:
@@ -106,25 +110,31 @@ def _rows(parameters: Any) -> list[Mapping[str, Any]]:
     return [parameters] if isinstance(parameters, Mapping) else list(parameters)
 
 
-def _updates(statement: Any, parameters: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Any, Any]]:
-    yield from (statement._values or {}).items()
-    yield from getattr(statement, "_ordered_values", None) or ()
-    for row in parameters:
-        yield from row.items()
+def _sql(execution: ORMExecuteState, statement: Any, tables: Iterable[Any]) -> str:
+    """Return the statement's SQL, without what comes as parameters of the execution; what is refused in any case where it can't be made."""
+    dialect = execution.session.get_bind(**execution.bind_arguments).dialect
+    try:
+        return " ".join(str(statement.compile(dialect=dialect, column_keys=[])).split())
+    except Exception:  # noqa: BLE001 - some statements of the ORM are only compiled in an execution, and say so by any error
+        return f"REPLACE INTO UPDATE {' '.join(name for table in tables for name in protected_columns(table))}"
+
+
+def _named(sql: str, tables: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield the protected columns that are named in the SQL, with no value. Those whose names are no words can't be told, and are yielded."""
+    for table in tables:
+        for name, found in protected_columns(table).items():
+            if not name.isidentifier() or re.search(rf"(?<!\w){name}(?!\w)", sql, re.IGNORECASE):
+                yield found[0].column, None
 
 
 def _upserts(statement: Any) -> Iterator[tuple[Any, Any]]:
     """Yield what PostgreSQL's and SQLite's ON CONFLICT and MySQL's ON DUPLICATE KEY would set."""
-    clause = getattr(statement, "_post_values_clause", None)
-    for part in visitors.iterate(clause) if clause is not None else ():
+    clauses = [one for one in statement.get_children() if not isinstance(one, (FromClause, ColumnElement))]
+    for part in (part for clause in clauses for part in visitors.iterate(clause)):
         for name in ("update_values_to_set", "update"):
             values = getattr(part, name, None)
             if isinstance(values, (dict, list)):
                 yield from values.items() if isinstance(values, dict) else values
-
-
-def _replaces(statement: Any) -> bool:
-    return any("REPLACE" in str(prefix).upper() for prefix, _ in getattr(statement, "_prefixes", ()))
 
 
 def _protected(key: Any, mapper: Mapper[Any] | None, tables: Iterable[Any]) -> list[Protected] | None:

@@ -144,7 +144,7 @@ class Folding:
             state: Of the object.
             held: What the object holds, `state.dict`.
         """
-        if state.__dict__.get("_pending_mutations"):
+        if unofficial.has_pending(state):
             return None
         comparisons, plain, changed = self._is_equal, self._plain, []
         for key, before in state.committed_state.items():

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 
 from tests.unit.lifecycle.orders import Order, OrderState, database, stored
+from usecasecore import unofficial
 from usecasecore.errors import StateWriteRefused
 from usecasecore.lifecycle import Lifecycle, Transition, state_column, unprotected, version_column
 
@@ -123,6 +124,18 @@ def test_a_statement_that_would_change_a_protected_column_is_refused(session: Se
     assert session.execute(text("select state, version, count(*) from orders")).one() == ("draft", 1, 1)
 
 
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+def test_it_is_refused_where_sqlalchemys_inner_parts_are_not_known_and_not_looked_at(
+    session: Session, write: Callable[[Session], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unofficial, "is_known", lambda: False)
+    for name in ("set_values", "is_prefixed", "selected_sources"):
+        monkeypatch.delattr(unofficial, name)
+    with pytest.raises(StateWriteRefused):
+        write(session)
+    assert session.execute(text("select state, version, count(*) from orders")).one() == ("draft", 1, 1)
+
+
 FREE: dict[str, Callable[[Session], Any]] = {
     "another column": lambda s: s.execute(update(Order).where(Order.state == "draft").values(total=Order.total + 1)),
     "another column by primary key": lambda s: s.execute(update(Order), [{"id": 1, "total": 7}]),
@@ -141,6 +154,15 @@ FREE: dict[str, Callable[[Session], Any]] = {
 @pytest.mark.parametrize("write", FREE.values(), ids=FREE.keys())
 def test_every_other_statement_is_free(session: Session, write: Callable[[Session], Any]) -> None:
     write(session)
+    session.commit()
+
+
+@pytest.mark.parametrize("name", [name for name in FREE if name not in ("another column", "inserts")])
+def test_it_is_free_there_too_unless_its_sql_names_a_protected_column_or_is_not_to_be_had(
+    session: Session, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unofficial, "is_known", lambda: False)
+    FREE[name](session)
     session.commit()
 
 
