@@ -33,6 +33,7 @@ __all__ = [
     "marked",
     "psycopg_parts",
     "raise_translated",
+    "reads_statements",
     "replace_value",
     "selected_sources",
     "set_values",
@@ -80,7 +81,13 @@ def unknown_parts() -> tuple[str, ...]:
     return tuple(found if _SCALAR is not None else [*found, "ScalarAttributeImpl"])
 
 
-def _unknown_of_statements() -> Iterator[str]:
+@cache
+def reads_statements() -> bool:
+    """Say whether what statements hold is found where this module looks; that can be tried, whatever the version."""
+    return not _unknown_of_statements()
+
+
+def _unknown_of_statements() -> tuple[str, ...]:
     one, other = sqlalchemy.table("one", sqlalchemy.column("a")), sqlalchemy.table("other", sqlalchemy.column("b"))
     cte = sqlalchemy.update(one).values(a=1).cte()
     cases: tuple[tuple[str, Callable[[], bool]], ...] = (
@@ -97,13 +104,14 @@ def _unknown_of_statements() -> Iterator[str]:
         ),
         ("Select.add_cte", lambda: any(each is cte for each in selected_sources(sqlalchemy.select(one.c.a).add_cte(cte)))),
     )
-    for name, is_so in cases:
-        try:
-            known = is_so()
-        except (AttributeError, TypeError, ValueError):
-            known = False
-        if not known:
-            yield name
+    return tuple(name for name, is_so in cases if not _holds(is_so))
+
+
+def _holds(is_so: Callable[[], bool]) -> bool:
+    try:
+        return is_so()
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 _OF_STATE = ("_strong_obj", "expired_attributes", "_pending_mutations")

@@ -61,3 +61,26 @@ def test_a_part_of_psycopg_that_is_gone_is_named(anew: None, monkeypatch: pytest
 def test_a_libpq_without_pipelines_is_not_known(anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psycopg.Pipeline, "is_supported", classmethod(lambda _: False))
     assert unofficial.unknown_parts_of_psycopg() == ("a libpq without pipeline mode",)
+
+
+def test_what_statements_hold_is_tried_whatever_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unofficial, "_VERSIONS", ("0.1.",))
+    assert unofficial.unknown_parts() != ()
+    assert unofficial._unknown_of_statements() == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [
+        ("set_values", {"Update.values", "Update.ordered_values"}),
+        ("selected_sources", {"Select.columns", "Select.select_from", "Select.add_cte"}),
+    ],
+)
+def test_what_is_not_found_in_a_statement_is_named(monkeypatch: pytest.MonkeyPatch, name: str, gone: set[str]) -> None:
+    monkeypatch.setattr(unofficial, name, lambda _: iter(()))
+    unofficial.reads_statements.cache_clear()
+    try:
+        assert set(unofficial._unknown_of_statements()) == gone
+        assert not unofficial.reads_statements()
+    finally:
+        unofficial.reads_statements.cache_clear()

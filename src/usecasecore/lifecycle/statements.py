@@ -49,7 +49,7 @@ def _refuse(execution: ORMExecuteState, statement: Any, mapper: Mapper[Any] | No
     tables = {_table(statement.table), *(mapper.tables if mapper is not None else ())}
     if not any(protected_columns(table) for table in tables):
         return
-    sql = None if statement.is_delete or unofficial.is_known() else _sql(execution, statement, tables)
+    sql = None if statement.is_delete or unofficial.reads_statements() else _sql(execution, statement, tables)
     if statement.is_delete:
         _refuse_row(tables, mapper, "a DELETE statement")
     elif statement.is_update:
@@ -86,7 +86,7 @@ def _writing(statement: Any) -> Iterator[Any]:
                 yield part
     elif getattr(statement, "is_select", False):
         # Walking through every query would cost more than many a query: look at what it selects from directly.
-        for source in unofficial.selected_sources(statement) if unofficial.is_known() else visitors.iterate(statement):
+        for source in unofficial.selected_sources(statement) if unofficial.reads_statements() else visitors.iterate(statement):
             inner = getattr(source, "element", None)
             if getattr(inner, "is_dml", False):
                 yield from _writing(inner)

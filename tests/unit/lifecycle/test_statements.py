@@ -128,7 +128,7 @@ def test_a_statement_that_would_change_a_protected_column_is_refused(session: Se
 def test_it_is_refused_where_sqlalchemys_inner_parts_are_not_known_and_not_looked_at(
     session: Session, write: Callable[[Session], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unofficial, "is_known", lambda: False)
+    monkeypatch.setattr(unofficial, "reads_statements", lambda: False)
     for name in ("set_values", "is_prefixed", "selected_sources"):
         monkeypatch.delattr(unofficial, name)
     with pytest.raises(StateWriteRefused):
@@ -161,7 +161,7 @@ def test_every_other_statement_is_free(session: Session, write: Callable[[Sessio
 def test_it_is_free_there_too_unless_its_sql_names_a_protected_column_or_is_not_to_be_had(
     session: Session, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unofficial, "is_known", lambda: False)
+    monkeypatch.setattr(unofficial, "reads_statements", lambda: False)
     FREE[name](session)
     session.commit()
 
