@@ -6,18 +6,28 @@ with each row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from uuid import UUID
+from collections.abc import Callable, Iterator, Sequence
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Connection, text
 
 from tests.accounts import ADA, Deposit
 from tests.bank import Bank, on_postgres
+from tests.postgres import create_database, drop_database
 from usecasecore.ledger import ledger_tables
 
 TABLES = ledger_tables()
 LEDGER = [table.name for table in (TABLES.idempotency, TABLES.audit, TABLES.head, TABLES.outbox)]
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """Return the URL of a database that is new: what one of the pool's has counted, and was analysed with, is of other tests."""
+    name = f"usecasecore_{uuid4().hex}"
+    yield create_database(postgres_server, name, template=postgres_template)
+    drop_database(postgres_server, name)
+
 
 # The first five runs of a prepared statement are planned for their values; then a plan is kept.
 ROUNDS = 12

@@ -222,38 +222,6 @@ def test_a_command_is_four_statements_and_touches_no_row_twice(counted: CountedB
     }
 
 
-@pytest.mark.parametrize("batch", [1, 20], ids=["one by one", "in batches"])
-def test_on_a_ledger_that_was_just_made_plans_are_kept_that_read_no_table_as_a_whole(counted: CountedBank, batch: int) -> None:
-    # A table that was analysed while it was empty would be read as a whole by a plan that is then kept: nobody may analyse it before.
-    with counted.engine.begin() as connection:
-        for table in ("idempotency", "audit", "head", "outbox"):
-            connection.execute(text(f"alter table usecasecore_{table} set (autovacuum_enabled = false)"))
-    account_ids = [counted.open() for _ in range(batch)]
-
-    def run() -> None:
-        commands = [Deposit(account_id=one, amount=1) for one in account_ids]
-        if batch == 1:
-            counted.execute(commands[0], clients_key())
-        else:
-            list(counted.runtime.execute_many(commands, actor=ADA, key_of=lambda _: clients_key(), reason="it is counted"))
-
-    for _ in range(WARM_UP):
-        run()
-    before = whole_reads(counted.engine)
-    for _ in range(10):
-        run()
-    assert whole_reads(counted.engine) == before
-
-
-def whole_reads(engine: Engine) -> dict[str, int]:
-    """Return how often each table of the ledger was read as a whole; by the one connection of the engine's, which tells it first."""
-    with engine.begin() as connection:
-        connection.execute(text("select pg_stat_force_next_flush()"))
-    with engine.connect() as connection:
-        query = "select relname, seq_scan from pg_stat_user_tables where relname like 'usecasecore%'"
-        return {row.relname: row.seq_scan for row in connection.execute(text(query))}
-
-
 def test_the_counter_counts_waits_and_not_statements(counted: CountedBank) -> None:
     with counted.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as pooled:
         connection = pooled.connection.driver_connection
