@@ -16,6 +16,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from tests.accounts import (
     ADA,
+    NOON,
     Account,
     AccountState,
     Base,
@@ -48,6 +49,7 @@ from usecasecore.ledger import ledger_tables
 from usecasecore.runtime import gathering
 from usecasecore.runtime.ahead import Ahead
 from usecasecore.runtime.gathering import Gathering
+from usecasecore.verification import verify
 
 ACCOUNTS = Base.metadata.tables["accounts"]
 MakeBank = Callable[..., Bank]
@@ -161,6 +163,20 @@ def test_instants_are_exact_whatever_the_offset_of_the_clock(engine: Engine, mak
     assert gathered(lambda: deposit(bank, ids))
     assert [row.occurred_at for row in bank.rows("audit") if row.version > 1] == [at] * 2
     assert {row.occurred_at for row in bank.rows("outbox")} == {row.available_at for row in bank.rows("outbox")} == {at}
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_instants_of_a_single_command_are_too(engine: Engine, make_runtime: Callable[..., Runtime], watched: bool) -> None:
+    at = datetime(1930, 5, 4, 12, 30, 15, 1, tzinfo=timezone(timedelta(minutes=19, seconds=32)))
+    bank = Bank(engine, make_runtime(application(deposit_doing(put_in), instead_of=MakeDeposit), clock=lambda: at))
+    one = bank.open()
+    if watched:  # then its rows travel as JSON on psycopg, too
+        event.listen(bank.wire, "before_cursor_execute", lambda *_: None)
+    bank.runtime.execute(Deposit(account_id=one, amount=5), actor=ADA)
+    assert [row.occurred_at for row in bank.rows("audit")] == [at, at]
+    assert {row.available_at for row in bank.rows("outbox")} == {at}
+    with bank.engine.connect() as connection:
+        assert verify(connection, now=NOON).findings == ()  # the hashes are of these instants
 
 
 @ahead

@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 from pydantic_core import to_json, to_jsonable_python
 
-__all__ = ["NotStorable", "canonical", "canonical_of_any", "canonical_of_texts", "jsonable", "packed"]
+__all__ = ["NotStorable", "canonical", "canonical_of_any", "canonical_of_texts", "in_utc", "jsonable", "packed"]
 
 _INT64 = 2**63
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
@@ -88,7 +88,7 @@ def packed(value: Any) -> str:
     """Return values as the JSON that carries them to the database in a statement, which is no text that anything keeps.
 
     Args:
-        value: Instants in it are in UTC, or their offset is one of whole minutes.
+        value: Instants in it are in UTC; see `in_utc`.
 
     Raises:
         ValueError: For a lone surrogate.
@@ -97,6 +97,11 @@ def packed(value: Any) -> str:
         return orjson.dumps(value).decode()
     except TypeError:  # a large integer, a type that is like a known one
         return to_json(value).decode()
+
+
+def in_utc(at: datetime) -> datetime:
+    """Return the instant in UTC: JSON's offsets are whole minutes, and others would be rounded."""
+    return at if at.tzinfo is UTC else at.astimezone(UTC)
 
 
 def check_text(value: str) -> str | None:

@@ -54,7 +54,7 @@ from usecasecore.errors import DefinitionError
 from usecasecore.ledger import text_rows
 from usecasecore.ledger.chain import GENESIS, HASH_VERSION, body_of, hash_of_body, unstamped_body
 from usecasecore.ledger.entries import Attempt, Entries, IdempotencyKey, StoredResult
-from usecasecore.ledger.json_text import packed
+from usecasecore.ledger.json_text import in_utc, packed
 from usecasecore.ledger.row_update import RowUpdate
 from usecasecore.ledger.tables import LedgerTables
 from usecasecore.ledger.text_rows import TextRow, TextRows
@@ -555,7 +555,9 @@ def _require_one(rows: int) -> None:
 
 
 def _rows_as_json(rows: list[dict[str, Any]]) -> str:
-    return packed(rows)
+    return packed(
+        [{name: in_utc(value) if isinstance(value, datetime) else value for name, value in row.items()} for row in rows]
+    )
 
 
 def _hexadecimal(row: dict[str, Any], name: str) -> dict[str, Any]:

@@ -7,11 +7,11 @@ either way is held by a test that compares all of it.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from usecasecore.ids import HexIds
-from usecasecore.ledger.json_text import canonical
+from usecasecore.ledger.json_text import canonical, in_utc
 from usecasecore.ledger.lines import MARK, Line, MessageLine, Move, Shared
 from usecasecore.ledger.transitions import event_payload, is_plain_key
 from usecasecore.messages import Result
@@ -110,7 +110,7 @@ class LineMaker:
             "x": changes.changes_of(one, self._told(one, changed)),
             "z": changes.detail_of(one, detail) if detail or one.further else "{}",
             "r": changes.text_of(result),
-            "o": _in_utc(now),
+            "o": in_utc(now),
             "n": len(messages),
         }
         if event is not None:
@@ -154,14 +154,9 @@ class LineMaker:
                 "y": changes.text_of(kind),
             }
             if sent.available_at is not now:
-                message["w"] = _in_utc(sent.available_at)
+                message["w"] = in_utc(sent.available_at)
             made.append(message)
         return made
 
 
 _LONG = timedelta(days=365_000)
-
-
-def _in_utc(at: datetime) -> datetime:
-    # JSON has offsets of whole minutes only.
-    return at if at.tzinfo is UTC else at.astimezone(UTC)
